@@ -35,15 +35,12 @@ use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use async_trait::async_trait;
-use kit::one_channel;
-use kit::until_stored::UntilStored;
+use kit::follow::{CatchUp, Follow, Followed, Puts, Start};
 use metrics::{Counter, FloatGauge, MetricSpec};
-use peers::limits::Cut;
 use pipeline::env::unix_millis;
 use pipeline::{
     Batch, BatchBuilder, BuildContext, BuildError, Classify, Component, Env, ErrorClass,
-    FileDecoder, FileError, Guarantee, PieceLimits, ResendMode, Source, SourceContext, SourceError,
+    FileDecoder, FileError, Guarantee, PieceLimits, Source, SourceContext, SourceError,
 };
 use storage::{FileSystem, FsError, Stat};
 use tokio_util::task::AbortOnDropHandle;
@@ -87,7 +84,7 @@ impl Component for Config {
         let options = self.options(cx)?;
         let (at, env) = (options.clone(), cx.env.clone());
         let connect = Box::new(move || store::open(&at.url, &at.access, &env));
-        Ok(Box::new(Files {
+        let files = Files {
             name: cx.name.clone(),
             env: cx.env.clone(),
             options,
@@ -96,7 +93,8 @@ impl Component for Config {
             read_bytes,
             waiting,
             skipped,
-        }))
+        };
+        Ok(Box::new(Followed::new(cx, files)))
     }
 }
 
@@ -142,8 +140,9 @@ struct Run<'a> {
     files: &'a Files,
     fs: Arc<dyn FileSystem>,
     state: State,
-    limits: PieceLimits,
-    until_stored: UntilStored,
+    /// The file and the position in it at which the run ends.
+    until: Option<Mark>,
+    puts: &'a mut Puts,
 }
 
 /// A file being read. Dropping it stops the fetch task.
@@ -213,12 +212,35 @@ impl Run<'_> {
         for (number, path) in todo.iter().enumerate() {
             self.files.waiting.set((todo.len() - number) as f64);
             self.file(path, begun.take(), before).await?;
+            if self.has_arrived() {
+                return Ok(());
+            }
             before = and(before, path);
         }
+        self.puts.stored().await;
         self.files.waiting.set(0.0);
         let (source, files) = (&self.files.name, todo.len());
         tracing::info!(%source, files, "all files are read and their events are stored");
         Ok(())
+    }
+
+    /// Returns true at the end of a run.
+    fn has_arrived(&self) -> bool {
+        let place = |mark: &Mark| (mark.path.clone(), mark.events, mark.is_done);
+        let here = self.state.file.as_ref().map(place);
+        self.until.as_ref().is_some_and(|until| here >= Some(place(until)))
+    }
+
+    /// Returns the limits of the next batch.
+    fn limits(&self) -> PieceLimits {
+        let mut limits = self.puts.limits(self.files.options.batch_bytes, BATCH_EVENTS);
+        if let (Some(until), Some(here)) = (&self.until, &self.state.file)
+            && until.path == here.path
+        {
+            let left = usize::try_from(until.events - here.events).unwrap_or(usize::MAX);
+            limits.events = limits.events.min(left.max(1));
+        }
+        limits
     }
 
     /// Reads a file from its position on.
@@ -242,8 +264,8 @@ impl Run<'_> {
             Ok(reading) => reading,
             Err(error) => return Err(self.cannot(path, sight, error).await),
         };
-        loop {
-            let limits = self.limits;
+        while !self.has_arrived() {
+            let limits = self.limits();
             let work = move || {
                 let read = reading.next(limits);
                 (reading, read)
@@ -262,9 +284,10 @@ impl Run<'_> {
             if !is_more {
                 self.files.read_files.inc();
                 self.files.read_bytes.inc_by(sight.len);
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     /// Returns why a file cannot be read any further.
@@ -297,14 +320,10 @@ impl Run<'_> {
             mark.events += batch.len() as u64;
             mark.is_done = is_done;
         }
-        let (of, number) = (self.state.of, self.state.number);
         let position = self.state.stored(&self.files.name).map_err(blocked)?;
         batch.envelope.positions.push(position);
-        let lacks = |known: &[_]| State::is_lacking(known, of, number);
-        match self.until_stored.put(batch, None, lacks).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(one_channel::cause(error).await),
-        }
+        self.puts.put(batch).await;
+        Ok(())
     }
 }
 
@@ -315,47 +334,36 @@ fn changed(path: &str) -> SourceError {
     ))
 }
 
-#[async_trait]
-impl Source for Files {
+impl Follow for Files {
+    const KIND: &'static str = Config::KIND;
+    /// The position, and where the run ends.
+    type Link = (State, Option<Mark>);
+
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
-    }
-
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {
         self.options.batch_bytes as u64
     }
 
-    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        let known = one_channel::known(Config::KIND, &self.name, cx)?;
-        State::read(&known, self.options.of).map(|_| ()).map_err(blocked)
+    fn catch_up(&self) -> CatchUp {
+        CatchUp::Exact
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let known = one_channel::known(Config::KIND, &self.name, &cx)?;
-        let state = State::read(&known, self.options.of).map_err(blocked)?;
-        let cut = cx.positions.batch_bytes_max().map(Cut::within);
-        let within = |most: usize, cut: Option<u64>| {
-            cut.and_then(|cut| usize::try_from(cut).ok()).map_or(most, |cut| most.min(cut))
-        };
-        let limits = PieceLimits {
-            bytes: within(self.options.batch_bytes, cut.as_ref().map(|cut| cut.body_bytes)),
-            events: within(BATCH_EVENTS, cut.as_ref().map(|cut| cut.events)),
-        };
-        let (name, entropy) = (self.name.clone(), self.env.entropy.clone());
-        let mut run = Run {
-            fs: (self.connect)().map_err(failed)?,
-            until_stored: UntilStored::new(name, entropy, cx.positions.clone()),
-            files: self,
-            state,
-            limits,
-        };
-        let ended = Box::pin(cx.stop.run_until_cancelled(run.work())).await;
-        run.until_stored.finish(one_channel::FINISH_WITHIN).await;
-        // Complete finite work is not a failure and needs no pause.
-        ended.unwrap_or(Ok(()))
+    async fn open(&mut self, start: &Start, _: &SourceContext) -> Result<Self::Link, SourceError> {
+        let read = |known: &Vec<_>| State::read(known, self.options.of).map_err(blocked);
+        let until = start.until.as_ref().map(read).transpose()?;
+        Ok((read(&start.known)?, until.and_then(|until| until.file)))
+    }
+
+    async fn read(
+        &mut self,
+        (state, until): &mut Self::Link,
+        puts: &mut Puts,
+    ) -> Result<(), SourceError> {
+        let (fs, state) = ((self.connect)().map_err(failed)?, state.clone());
+        let mut run = Run { files: self, fs, state, until: until.take(), puts };
+        run.work().await
     }
 }

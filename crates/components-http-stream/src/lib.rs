@@ -6,7 +6,6 @@
 //!   sse       bytes ↔ server-sent events (pure)
 //!   progress  the position of the source, and the ids of recent events (pure)
 //!   round     the events of a put
-//!   storing   stores one put after the other, with the position in the same write
 //!   stream    the source `http_stream`
 //!   poll      the source `http_poll`
 //! ```
@@ -17,7 +16,6 @@ pub mod poll;
 mod progress;
 mod round;
 mod sse;
-mod storing;
 pub mod stream;
 
 use pipeline::component::entry;

@@ -3,7 +3,7 @@
 //! ```text
 //!   interval ─► first page ─► next page … last page ─► the cursor moves
 //!                   │ 304: nothing new      │
-//!                   └──────► events ──► storing ──► channels
+//!                   └──────► events ──► rounds ──► channels
 //! ```
 //!
 //! A list may start with its newest or its oldest events. The cursor, which is the largest value in
@@ -19,13 +19,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{
     ETAG, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use hyper::{HeaderMap, Response, StatusCode, Uri};
-use pipeline::{Env, Guarantee, ResendMode, Source, SourceContext, SourceError};
+use kit::follow::{CatchUp, Follow, Puts, Start};
+use pipeline::{Env, Guarantee, SourceContext, SourceError};
 use support::failure_log::seconds;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
@@ -33,8 +34,7 @@ use tracing::info;
 use crate::backoff::Backoff;
 use crate::client::{Client, Failure, HttpError, shown_url, with_parameter};
 use crate::progress::{Progress, StoredProgress, VALIDATOR_BYTES_MAX};
-use crate::round::{Counts, ROUND_BYTES, Record, Round, advance};
-use crate::storing::Storing;
+use crate::round::{Counts, DRAIN, ROUND_BYTES, Record, Round, advance};
 pub use config::Config;
 use config::Options;
 use items::Page;
@@ -49,24 +49,8 @@ struct HttpPoll {
     /// Pause after the last failure.
     pause: Option<Duration>,
     progress: Option<Progress>,
-    /// The response to the first request of a turn, from opening the source.
-    first: Option<Response<Incoming>>,
     /// Whether a next page that is the same page was reported.
     has_warned: bool,
-}
-
-/// Why a turn ended early.
-enum Broken {
-    /// The request failed.
-    Http(HttpError),
-    /// Storing has ended.
-    NotStored(Result<(), SourceError>),
-}
-
-impl From<HttpError> for Broken {
-    fn from(error: HttpError) -> Self {
-        Self::Http(error)
-    }
 }
 
 /// Results of a turn so far.
@@ -106,9 +90,8 @@ impl HttpPoll {
     async fn turn(
         &mut self,
         first: Response<Incoming>,
-        storing: &mut Storing,
-        cx: &SourceContext,
-    ) -> Result<Option<usize>, Broken> {
+        puts: &mut Puts,
+    ) -> Result<Option<usize>, HttpError> {
         if first.status() == StatusCode::NOT_MODIFIED {
             return Ok(None);
         }
@@ -134,12 +117,12 @@ impl HttpPoll {
             }
             // A server that ignores the parameter of the next page returns the same page again.
             if !(leads_back && is_copy) {
-                self.take(&list, &mut found, storing, cx).await?;
+                self.take(&list, &mut found, puts).await;
             }
             let Some(next) = next.filter(|_| !leads_back) else { break };
             if page >= self.options.pages_max {
                 let problem = format!("the list has more than {page} pages; raise `pages_max`");
-                return Err(unexpected(problem).into());
+                return Err(unexpected(problem));
             }
             uri = next;
             response = self.client.get(&uri, &HeaderMap::new(), false).await?;
@@ -153,8 +136,7 @@ impl HttpPoll {
         *standing =
             StoredProgress { etag, modified, puts: known.puts, cursor: standing.cursor.take() };
         if !found.round.is_empty() || *standing != known {
-            storing.room().await.map_err(Broken::NotStored)?;
-            storing.put(found.round.take(), progress);
+            puts.put(progress.with_next_put(found.round.take())).await;
         }
         Ok(Some(found.events))
     }
@@ -174,20 +156,13 @@ impl HttpPoll {
     }
 
     /// Adds the events of a page. Stores full rounds, with an unchanged cursor.
-    async fn take(
-        &mut self,
-        list: &Page<'_>,
-        found: &mut Found,
-        storing: &mut Storing,
-        cx: &SourceContext,
-    ) -> Result<(), Broken> {
+    async fn take(&mut self, list: &Page<'_>, found: &mut Found, puts: &mut Puts) {
         let progress = self.progress.as_mut().expect("a source is opened before it runs");
         let options = &self.options;
         for body in list.events() {
-            let agreed = cx.intake.batch_bytes_max();
-            if found.round.is_full(body.len(), options.batch_events, agreed) {
-                storing.room().await.map_err(Broken::NotStored)?;
-                storing.put(found.round.take(), progress);
+            let most = puts.limits(ROUND_BYTES, options.batch_events);
+            if found.round.is_full(body.len(), most) {
+                puts.put(progress.with_next_put(found.round.take())).await;
             }
             let record = Record { body, kind: None, is_cut: false, cursor: None };
             let cursor = found.round.push(record, &options.shape, progress, &self.counts);
@@ -198,7 +173,6 @@ impl HttpPoll {
             }
             found.events += 1;
         }
-        Ok(())
     }
 
     /// Returns the error that pauses the source before its next run.
@@ -206,38 +180,6 @@ impl HttpPoll {
         let random = self.env.entropy.next_u64();
         self.pause = Some(self.backoff.failed(error.trouble(), error.wait(), random));
         error.into_source_error()
-    }
-
-    async fn serve(
-        &mut self,
-        storing: &mut Storing,
-        cx: &SourceContext,
-    ) -> Result<(), SourceError> {
-        loop {
-            let began = Instant::now();
-            let turn = async {
-                let first = match self.first.take() {
-                    Some(first) => first,
-                    None => self.begin().await?,
-                };
-                self.turn(first, storing, cx).await
-            };
-            match cx.stop.run_until_cancelled(turn).await {
-                // The server will return events again that are not stored.
-                None => return Ok(()),
-                Some(Ok(events)) => {
-                    self.backoff.works();
-                    let took = seconds(began.elapsed());
-                    tracing::debug!(source = %self.name, events, took_seconds = took, "asked");
-                }
-                Some(Err(Broken::Http(error))) => return Err(self.pause(error)),
-                Some(Err(Broken::NotStored(ended))) => return ended,
-            }
-            let next = sleep_until(began + self.options.interval);
-            if cx.stop.run_until_cancelled(next).await.is_none() {
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -255,41 +197,62 @@ fn is_after(one: &str, other: &str) -> bool {
     }
 }
 
-#[async_trait]
-impl Source for HttpPoll {
+impl Follow for HttpPoll {
+    const KIND: &'static str = "http_poll";
+    /// The response to the first request of a turn.
+    type Link = Option<Response<Incoming>>;
+
     fn guarantee(&self) -> Guarantee {
         Guarantee::AtLeastOnce
     }
 
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::ByPosition
-    }
-
     fn batch_bytes(&self) -> u64 {
-        ROUND_BYTES
+        ROUND_BYTES as u64
     }
 
     fn retry_after(&self) -> Option<Duration> {
         self.pause
     }
 
-    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        self.pause = None;
-        let known = cx.positions.positions(&self.name);
-        let (name, key) = (self.name.clone(), shown_url(&self.client.uri));
-        self.progress = Some(Progress::load(name, &key, self.options.ids_max, &known));
-        let first = self.begin().await.map_err(|error| self.pause(error))?;
-        info!(source = %self.name, url = %key, "connected to the list");
-        self.first = Some(first);
-        Ok(())
+    fn catch_up(&self) -> CatchUp {
+        CatchUp::Repeat
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let progress = self.progress.as_ref().expect("a source is opened before it runs");
-        let mut storing = Storing::begin(progress, &self.env, &cx);
-        let ended = self.serve(&mut storing, &cx).await;
-        let stored = storing.finish(&cx).await;
-        ended.and(stored)
+    fn number(&self, known: &[(Bytes, Bytes)]) -> Option<u64> {
+        Progress::puts(known, &shown_url(&self.client.uri))
+    }
+
+    fn drain(&self) -> Duration {
+        DRAIN
+    }
+
+    async fn open(&mut self, start: &Start, _: &SourceContext) -> Result<Self::Link, SourceError> {
+        self.pause = None;
+        let (name, key) = (self.name.clone(), shown_url(&self.client.uri));
+        self.progress = Some(Progress::load(name, &key, self.options.ids_max, &start.known));
+        let first = self.begin().await.map_err(|error| self.pause(error))?;
+        info!(source = %self.name, url = %key, "connected to the list");
+        Ok(Some(first))
+    }
+
+    async fn read(&mut self, first: &mut Self::Link, puts: &mut Puts) -> Result<(), SourceError> {
+        loop {
+            let began = Instant::now();
+            let turn = async {
+                let first = match first.take() {
+                    Some(first) => first,
+                    None => self.begin().await?,
+                };
+                // Dropped at a stop: the server returns events again that are not stored.
+                self.turn(first, puts).await
+            };
+            let events = turn.await.map_err(|error| self.pause(error))?;
+            self.backoff.works();
+            tracing::debug!(
+                source = %self.name, events, took_seconds = seconds(began.elapsed()), "asked"
+            );
+            sleep_until(began + self.options.interval).await;
+        }
     }
 }
 

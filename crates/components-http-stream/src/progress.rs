@@ -6,14 +6,14 @@
 //!   key URL ids 1     500 digests of ids ┘ and each value stays below its limit
 //! ```
 //!
-//! Each put has a number. The channel with the lowest number determines where to continue: its
-//! missing events are requested again, and other channels may store them twice.
+//! Each put has a number. The channel with the lowest number determines where to continue
+//! ([`CatchUp::Repeat`](kit::follow::CatchUp::Repeat)).
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use pipeline::SourcePosition;
+use pipeline::{Batch, SourcePosition};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Digests per page.
@@ -150,14 +150,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Loads the position from the channels; `known` are the positions of each. Remembers at least
-    /// `ids` events.
-    pub(crate) fn load(
-        source: Arc<str>,
-        key: &str,
-        ids: usize,
-        known: &[Vec<(Bytes, Bytes)>],
-    ) -> Self {
+    /// Loads the position of a channel. Remembers at least `ids` events.
+    pub(crate) fn load(source: Arc<str>, key: &str, ids: usize, known: &[(Bytes, Bytes)]) -> Self {
         let key = Bytes::copy_from_slice(key.as_bytes());
         let mut progress = Self {
             source,
@@ -165,17 +159,7 @@ impl Progress {
             recent: Recent::with_capacity(ids),
             key,
         };
-        let of_channel = |known: &Vec<(Bytes, Bytes)>| progress.stored_in(known);
-        let all: Vec<Option<StoredProgress>> = known.iter().map(of_channel).collect();
-        let lowest = (0..).zip(&all).filter_map(|(channel, it)| Some((it.as_ref()?.puts, channel)));
-        let Some((puts, channel)) = lowest.min() else { return progress };
-        if puts <= 1 && all.iter().any(Option::is_none) {
-            // Killed within the very first put, which the channel without a position lacks.
-            return progress;
-        }
-        let standing: Option<StoredProgress> = all.into_iter().nth(channel).flatten();
-        progress.standing = standing.unwrap_or_default();
-        let known: &Vec<(Bytes, Bytes)> = &known[channel];
+        progress.standing = stored_in(known, &progress.key).unwrap_or_default();
         let prefix = progress.page_prefix();
         let pages = known.iter().filter(|(key, _)| key.starts_with(&prefix));
         let pages = pages.filter_map(|(_, value)| {
@@ -188,17 +172,18 @@ impl Progress {
         progress
     }
 
-    fn stored_in(&self, known: &[(Bytes, Bytes)]) -> Option<StoredProgress> {
-        let value = known.iter().find(|(key, _)| *key == self.key);
-        value.and_then(|(_, value)| StoredProgress::decode(value))
-    }
-
     fn page_prefix(&self) -> Vec<u8> {
         [&self.key, &b" ids "[..]].concat()
     }
 
+    /// Adds the positions of the next put to its batch.
+    pub(crate) fn with_next_put(&mut self, mut batch: Batch) -> Batch {
+        batch.envelope.positions.extend(self.next_put());
+        batch
+    }
+
     /// Returns the positions of the next put.
-    pub(crate) fn next_put(&mut self) -> Vec<SourcePosition> {
+    fn next_put(&mut self) -> Vec<SourcePosition> {
         self.standing.puts += 1;
         let position = |key: Bytes, value: Bytes| SourcePosition {
             source: self.source.clone(),
@@ -220,21 +205,15 @@ impl Progress {
         positions
     }
 
-    /// Returns whether a channel with these positions lacks the put of this number.
-    pub(crate) fn lacks(known: &[(Bytes, Bytes)], key: &Bytes, put: u64) -> bool {
-        let value = known.iter().find(|(known, _)| known == key);
-        let has = value.and_then(|(_, value)| StoredProgress::decode(value));
-        has.is_none_or(|has| has.puts < put)
+    /// Returns the number of puts in a channel with these positions.
+    pub(crate) fn puts(known: &[(Bytes, Bytes)], key: &str) -> Option<u64> {
+        Some(stored_in(known, key.as_bytes())?.puts)
     }
+}
 
-    pub(crate) fn source(&self) -> &Arc<str> {
-        &self.source
-    }
-
-    /// Returns the key for [`Progress::lacks`].
-    pub(crate) fn key(&self) -> &Bytes {
-        &self.key
-    }
+fn stored_in(known: &[(Bytes, Bytes)], key: &[u8]) -> Option<StoredProgress> {
+    let (_, value) = known.iter().find(|(known, _)| known == key)?;
+    StoredProgress::decode(value)
 }
 
 /// Returns a digest of an id and its event type: an event that reports the deletion of another one
@@ -253,7 +232,7 @@ mod tests {
 
     type Known = Vec<(Bytes, Bytes)>;
 
-    fn load(ids: usize, known: &[Known]) -> Progress {
+    fn load(ids: usize, known: &Known) -> Progress {
         Progress::load("in".into(), "http://h/s", ids, known)
     }
 
@@ -269,7 +248,7 @@ mod tests {
     #[test]
     fn the_last_ids_are_known_again_after_any_number_of_restarts() {
         let ids = 1200;
-        let (mut channel, mut progress, mut next) = (Known::new(), load(ids, &[vec![]]), 0_u64);
+        let (mut channel, mut progress, mut next) = (Known::new(), load(ids, &vec![]), 0_u64);
         for (events, restarts) in
             [(3, true), (1100, false), (700, true), (1, true), (1, true), (499, true), (2600, true)]
         {
@@ -282,7 +261,7 @@ mod tests {
             }
             store(&mut channel, &progress.next_put());
             if restarts {
-                progress = load(ids, std::slice::from_ref(&channel));
+                progress = load(ids, &channel);
             }
             for known in next.saturating_sub(ids as u64)..next {
                 assert!(!progress.recent.add(known), "{known} of {next} is known");
@@ -290,7 +269,7 @@ mod tests {
             assert!(progress.recent.known.len() <= ids + 2 * PAGE, "there is a limit");
         }
         assert!(progress.recent.add(0), "the first ones are forgotten");
-        assert!(load(0, &[channel]).recent.add(next - 1), "none is asked for");
+        assert!(load(0, &channel).recent.add(next - 1), "none is asked for");
     }
 
     proptest::proptest! {
@@ -303,7 +282,7 @@ mod tests {
                 200,
             ),
         ) {
-            let (mut channel, mut progress) = (Known::new(), load(2000, &[vec![]]));
+            let (mut channel, mut progress) = (Known::new(), load(2000, &vec![]));
             let (mut end, mut taken) = (0, 0);
             for (appended, sent, is_killed) in turns {
                 end += appended;
@@ -313,35 +292,10 @@ mod tests {
                 }
                 store(&mut channel, &progress.next_put());
                 if is_killed {
-                    progress = load(2000, std::slice::from_ref(&channel));
+                    progress = load(2000, &channel);
                 }
             }
         }
-    }
-
-    #[test]
-    fn resumes_at_the_position_of_the_channel_that_lacks_most() {
-        let [mut one, mut other] = [Known::new(), Known::new()];
-        let mut progress = load(0, &[]);
-        for put in 1..=3 {
-            progress.standing.cursor = Some(format!("at {put}"));
-            let positions = progress.next_put();
-            assert!(Progress::lacks(&one, progress.key(), put));
-            store(&mut one, &positions);
-            assert!(!Progress::lacks(&one, progress.key(), put));
-            let cursor = |known: &[Known]| load(0, known).standing.cursor;
-            let both = cursor(&[one.clone(), other.clone()]);
-            match put {
-                // After the first put, the server can only be asked for everything.
-                1 => assert_eq!(both, None),
-                _ => assert_eq!(both.as_deref(), Some(&*format!("at {}", put - 1))),
-            }
-            store(&mut other, &positions);
-            let both = cursor(&[one.clone(), other.clone()]);
-            assert_eq!(both.as_deref(), Some(&*format!("at {put}")));
-        }
-        // A new channel starts at the others' position.
-        assert_eq!(load(0, &[one, Known::new()]).standing, progress.standing);
     }
 
     #[test]
@@ -353,8 +307,10 @@ mod tests {
             modified: None,
         };
         assert!(standing.encode().len() <= 4 << 10);
-        assert_eq!(StoredProgress::decode(&standing.encode()), Some(standing));
+        assert_eq!(StoredProgress::decode(&standing.encode()).as_ref(), Some(&standing));
         assert_eq!(StoredProgress::decode(b"other"), None);
+        let known = [(Bytes::from_static(b"k"), standing.encode())];
+        assert_eq!((Progress::puts(&known, "k"), Progress::puts(&known, "l")), (Some(7), None));
         assert_ne!(digest(Some("delete"), "1"), digest(None, "1"));
     }
 }

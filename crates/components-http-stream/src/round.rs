@@ -1,15 +1,20 @@
 //! Collects the events of a put, and extracts ids and cursors from them.
 
+use std::time::Duration;
+
 use metrics::Metrics;
-use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
-use pipeline::{Batch, BatchBuilder, BuildError};
+use peers::limits::EVENT_OVERHEAD_BYTES;
+use pipeline::{Batch, BatchBuilder, BuildError, PieceLimits};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::progress::{CURSOR_BYTES_MAX, Progress, digest};
 
 /// Size of bodies at which a round is full.
-pub(crate) const ROUND_BYTES: u64 = 1 << 20;
+pub(crate) const ROUND_BYTES: usize = 1 << 20;
+
+/// How long a stop waits for room for the last events.
+pub(crate) const DRAIN: Duration = Duration::from_secs(2);
 
 /// Maximum number of remembered ids.
 const IDS_MAX: usize = 10_000;
@@ -91,14 +96,10 @@ impl Round {
         self.events.is_empty()
     }
 
-    /// Returns whether no further event fits, or none of `next` bytes. `agreed` is the batch size
-    /// limit of downstream agents.
-    pub(crate) fn is_full(&self, next: usize, events_max: usize, agreed: Option<u64>) -> bool {
-        let cut = agreed.map(Cut::within);
-        let bytes = cut.as_ref().map_or(ROUND_BYTES, |cut| cut.body_bytes.min(ROUND_BYTES));
-        let events = cut.as_ref().map_or(u64::MAX, |cut| cut.events).min(events_max as u64);
-        let here = self.events.len() as u64;
-        here >= events || self.bytes >= bytes || (here > 0 && self.bytes + next as u64 > bytes)
+    /// Returns whether no further event fits, or none of `next` bytes.
+    pub(crate) fn is_full(&self, next: usize, most: PieceLimits) -> bool {
+        let (here, bytes) = (self.events.len(), self.bytes as usize);
+        here >= most.events || bytes >= most.bytes || (here > 0 && bytes + next > most.bytes)
     }
 
     /// Adds an event, unless it is known. Returns the new cursor, if any.

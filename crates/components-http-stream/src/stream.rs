@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!   server ──bytes──► parser ───┐
-//!          ──messages───────────┴─► round ──► storing ──► channels, with the position
+//!          ──messages───────────┴─► round ──► put ──► channels, with the position
 //! ```
 //!
 //! While a put waits, the next round fills up; then the connection is not read. The source thus
-//! holds at most three batches and the connection's read-ahead.
+//! holds at most two batches and the connection's read-ahead.
 //!
 //! # Where the server continues
 //!
@@ -23,21 +23,21 @@ mod web_socket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use kit::follow::{CatchUp, Follow, Puts, Start};
+use kit::waits::until;
 use metrics::Counter;
-use pipeline::{Env, Guarantee, ResendMode, Secret, Source, SourceContext, SourceError};
+use pipeline::{Env, Guarantee, Secret, SourceContext, SourceError};
 use support::failure_log::seconds;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
 use crate::client::{Client, Failure, HttpError, is_web_socket, shown_url, with_parameter};
 use crate::progress::Progress;
-use crate::round::{Counts, ROUND_BYTES, Record, Round, advance};
-use crate::storing::Storing;
+use crate::round::{Counts, DRAIN, ROUND_BYTES, Record, Round, advance};
 pub use config::Config;
 use config::{Format, Options, Resume};
 use connection::Connection;
@@ -66,24 +66,22 @@ struct HttpStream {
     pause: Option<Duration>,
     /// The position of the source while it is open.
     progress: Option<Progress>,
-    connection: Option<Connection>,
     /// When the last connection ended; `None` while connected.
     lost_at: Option<Instant>,
 }
 
-/// Why reading a connection ended.
-enum End {
-    /// The source must stop.
-    Stop,
-    /// Storing has ended.
-    NotStored(Result<(), SourceError>),
-    /// The connection ended, or was silent.
-    Lost(HttpError),
+/// A connection, and the events that were read from it.
+pub(crate) struct Reading {
+    /// `None` while it is lost.
+    connection: Option<Connection>,
+    round: Round,
+    /// An event for the next round.
+    waiting: Option<Record<Bytes>>,
 }
 
 impl HttpStream {
     /// Requests the events after the known ones.
-    async fn connect(&mut self) -> Result<(), HttpError> {
+    async fn connect(&mut self) -> Result<Connection, HttpError> {
         if let Some(rules) = &self.rules {
             rules.set(&mut self.client, &self.name).await?;
             self.rules = None;
@@ -110,7 +108,6 @@ impl HttpStream {
             Connection::answer(response.into_body(), shown_url(&uri), &self.options)
         };
         let now = connection.since;
-        self.connection = Some(connection);
         self.connections.inc();
         let gap = self.lost_at.take().map(|at| now.duration_since(at));
         if let Some(gap) = gap.filter(|_| !resumes) {
@@ -123,7 +120,7 @@ impl HttpStream {
         } else {
             info!(source = %self.name, url = %shown_url(&uri), resumes, "connected");
         }
-        Ok(())
+        Ok(connection)
     }
 
     /// An HTML page is not a stream, whatever its status.
@@ -158,22 +155,18 @@ impl HttpStream {
         error.into_source_error()
     }
 
-    /// Reads one connection to its end.
-    async fn events(
-        &mut self,
-        connection: &mut Connection,
-        storing: &mut Storing,
-        cx: &SourceContext,
-    ) -> End {
+    /// Reads one connection to its end, and returns why it ended.
+    async fn events(&mut self, reading: &mut Reading, puts: &mut Puts) -> HttpError {
         let progress = self.progress.as_mut().expect("a source is opened before it runs");
         let options = &self.options;
-        let (mut round, mut waiting) = (Round::default(), None::<Record<Bytes>>);
+        let Reading { connection, round, waiting } = reading;
+        let connection = connection.as_mut().expect("a connection is opened before it is read");
         let (mut due_at, mut lost) = (None, None);
         loop {
-            let agreed = cx.intake.batch_bytes_max();
+            let most = puts.limits(ROUND_BYTES, options.batch_events);
             while let Some(record) = waiting.take().or_else(|| connection.next()) {
-                if round.is_full(record.body.len(), options.batch_events, agreed) {
-                    waiting = Some(record);
+                if round.is_full(record.body.len(), most) {
+                    *waiting = Some(record);
                     break;
                 }
                 let cursor = round.push(record, &options.shape, progress, &self.counts);
@@ -183,73 +176,73 @@ impl HttpStream {
             if round.is_empty() {
                 due_at = None;
                 if let Some(error) = lost.take() {
-                    return End::Lost(error);
+                    return error;
                 }
             }
-            let is_full = waiting.is_some() || round.is_full(0, options.batch_events, agreed);
+            let is_full = waiting.is_some() || round.is_full(0, most);
             let reads = !is_full && lost.is_none();
             let is_due = is_full || lost.is_some() || due_at.is_some_and(|at| at <= Instant::now());
-            let puts = is_due && !round.is_empty();
             if is_full {
                 // The connection was not read, so silence is not the server's fault.
                 connection.heard = Instant::now();
             }
             tokio::select! {
                 biased;
-                () = cx.stop.cancelled() => {
-                    return self.flush(round, waiting, storing).await;
+                () = puts.stored(), if is_due && !round.is_empty() => {
+                    puts.begin(progress.with_next_put(round.take()));
+                    due_at = None;
                 }
-                room = storing.room(), if puts => match room {
-                    Ok(()) => {
-                        storing.put(round.take(), progress);
-                        due_at = None;
-                    }
-                    Err(ended) => return End::NotStored(ended),
-                },
                 () = until(due_at), if !is_due => {}
                 read = connection.read(options.idle_timeout), if reads => lost = read.err(),
             }
         }
     }
+}
 
-    /// Stores the events read so far, because the server may not resend them.
-    async fn flush(
-        &mut self,
-        mut round: Round,
-        waiting: Option<Record<Bytes>>,
-        storing: &mut Storing,
-    ) -> End {
-        let Some(progress) = &mut self.progress else { return End::Stop };
-        let mut records = waiting.into_iter();
-        loop {
-            if !round.is_empty() {
-                match tokio::time::timeout(crate::storing::DRAIN, storing.room()).await {
-                    Ok(Ok(())) => storing.put(round.take(), progress),
-                    Ok(Err(ended)) => return End::NotStored(ended),
-                    Err(_) => return End::Stop,
-                }
-            }
-            let Some(record) = records.next() else { return End::Stop };
-            let cursor = round.push(record, &self.options.shape, progress, &self.counts);
-            advance(cursor, progress, &self.counts);
+impl Follow for HttpStream {
+    const KIND: &'static str = "http_stream";
+    type Link = Reading;
+
+    fn guarantee(&self) -> Guarantee {
+        match self.options.resume {
+            Resume::Never => Guarantee::BestEffort,
+            Resume::Header | Resume::Parameter(_) => Guarantee::AtLeastOnce,
         }
     }
 
+    fn batch_bytes(&self) -> u64 {
+        ROUND_BYTES.max(self.options.event_max) as u64
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.pause
+    }
+
+    fn catch_up(&self) -> CatchUp {
+        CatchUp::Repeat
+    }
+
+    fn number(&self, known: &[(Bytes, Bytes)]) -> Option<u64> {
+        Progress::puts(known, &shown_url(&self.client.uri))
+    }
+
+    fn drain(&self) -> Duration {
+        DRAIN
+    }
+
+    async fn open(&mut self, start: &Start, _: &SourceContext) -> Result<Reading, SourceError> {
+        self.pause = None;
+        let (name, key) = (self.name.clone(), shown_url(&self.client.uri));
+        self.progress = Some(Progress::load(name, &key, self.options.ids_max, &start.known));
+        let connection = Some(self.connect().await.map_err(|error| self.pause(error))?);
+        Ok(Reading { connection, round: Round::default(), waiting: None })
+    }
+
     /// Reads one connection after the other, until reconnecting fails.
-    async fn serve(
-        &mut self,
-        storing: &mut Storing,
-        cx: &SourceContext,
-    ) -> Result<(), SourceError> {
-        while let Some(mut connection) = self.connection.take() {
-            let error = match self.events(&mut connection, storing, cx).await {
-                End::Stop => {
-                    connection.close().await;
-                    return Ok(());
-                }
-                End::NotStored(ended) => return ended,
-                End::Lost(error) => error,
-            };
+    async fn read(&mut self, reading: &mut Reading, puts: &mut Puts) -> Result<(), SourceError> {
+        loop {
+            let error = self.events(reading, puts).await;
+            let Some(mut connection) = reading.connection.take() else { return Ok(()) };
             self.lost_at = Some(connection.heard.max(connection.since));
             if connection.is_within_event() {
                 self.counts.count("event_unfinished");
@@ -269,63 +262,30 @@ impl HttpStream {
                 source = %self.name, %error, pause_seconds = seconds(pause),
                 "the stream ended; reconnecting"
             );
-            let again = async {
-                sleep(pause).await;
-                self.connect().await
-            };
-            match cx.stop.run_until_cancelled(again).await {
-                None => return Ok(()),
-                Some(Ok(())) => {}
-                Some(Err(error)) => return Err(self.pause(error)),
+            sleep(pause).await;
+            let connected = self.connect().await.map_err(|error| self.pause(error))?;
+            reading.connection = Some(connected);
+        }
+    }
+
+    /// The server may not resend the events that were read.
+    async fn flush(&mut self, reading: &mut Reading, puts: &mut Puts) {
+        let Some(progress) = &mut self.progress else { return };
+        let Reading { round, waiting, .. } = reading;
+        loop {
+            if !round.is_empty() {
+                puts.put(progress.with_next_put(round.take())).await;
             }
-        }
-        Ok(())
-    }
-}
-
-/// Waits until a time, if set.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-#[async_trait]
-impl Source for HttpStream {
-    fn guarantee(&self) -> Guarantee {
-        match self.options.resume {
-            Resume::Never => Guarantee::BestEffort,
-            Resume::Header | Resume::Parameter(_) => Guarantee::AtLeastOnce,
+            let Some(record) = waiting.take() else { return };
+            let cursor = round.push(record, &self.options.shape, progress, &self.counts);
+            advance(cursor, progress, &self.counts);
         }
     }
 
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::ByPosition
-    }
-
-    fn batch_bytes(&self) -> u64 {
-        ROUND_BYTES.max(self.options.event_max as u64)
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        self.pause
-    }
-
-    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        self.pause = None;
-        let known = cx.positions.positions(&self.name);
-        let (name, key) = (self.name.clone(), shown_url(&self.client.uri));
-        self.progress = Some(Progress::load(name, &key, self.options.ids_max, &known));
-        self.connect().await.map_err(|error| self.pause(error))
-    }
-
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let progress = self.progress.as_ref().expect("a source is opened before it runs");
-        let mut storing = Storing::begin(progress, &self.env, &cx);
-        let ended = self.serve(&mut storing, &cx).await;
-        let stored = storing.finish(&cx).await;
-        ended.and(stored)
+    async fn close(&mut self, reading: Reading) {
+        if let Some(mut connection) = reading.connection {
+            connection.close().await;
+        }
     }
 }
 

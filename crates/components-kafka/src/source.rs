@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kit::until_stored::{Refused, UntilStored};
+use kit::follow::{Refused, Store};
 use pipeline::{
     BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, ResendMode, Source,
     SourceContext, SourceError,
@@ -114,9 +114,9 @@ impl Source for Kafka {
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let (reader, pieces) = self.opened.take().expect("a source is opened before it runs");
         let entropy = self.env.entropy.clone();
-        let until_stored = UntilStored::new(self.name.clone(), entropy, cx.positions.clone());
+        let put = Store::new(self.name.clone(), entropy, cx.positions.clone());
         // A separate task, because a turn may wait for it when partitions are revoked.
-        let storing = tokio::spawn(store(reader.clone(), pieces, until_stored));
+        let storing = tokio::spawn(store(reader.clone(), pieces, put));
         let mut storing = AbortOnDropHandle::new(storing);
         let result = loop {
             let turn = reader.clone();
@@ -182,11 +182,10 @@ fn unavailable(message: String) -> SourceError {
 async fn store(
     reader: Reader,
     mut pieces: mpsc::UnboundedReceiver<Piece>,
-    mut until_stored: UntilStored,
+    mut put: Store,
 ) -> Result<(), Refused> {
     while let Some(Piece { batch, targets, ends }) = pieces.recv().await {
-        let lacks = |known: &[(bytes::Bytes, bytes::Bytes)]| position::lacks(known, &ends);
-        until_stored.put(batch, targets, lacks).await?;
+        put.put(batch, targets).await?;
         reader.stored(&ends);
     }
     Ok(())

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kit::consume::{Arrived, Consume, Content, Problem, Verdict, not_received};
-use kit::one_channel;
+use kit::follow::only_channel;
 use metrics::{FloatGauge, Metrics};
 use pipeline::{Component, Guarantee, ResendMode, SourceContext, SourceError, SourcePosition};
 use tracing::{info, warn};
@@ -67,7 +67,7 @@ impl Nats {
 
     /// Connects, with a consumer for this source alone.
     async fn open_alone(&mut self, cx: &SourceContext) -> Result<Consuming, SourceError> {
-        let known = one_channel::known(Config::KIND, &self.name, cx)?;
+        let known = only_channel(Config::KIND, &self.name, cx)?;
         let known = position::known(&known, &self.options.stream);
         let known = known.map_err(|message| SourceError {
             class: pipeline::ErrorClass::Fatal,

@@ -9,13 +9,11 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use kit::one_channel;
-use kit::until_stored::UntilStored;
+use kit::follow::{CatchUp, Follow, Followed, Puts, Start};
 use pipeline::{
-    Batch, BuildContext, BuildError, Classify, Component, Guarantee, ResendMode, Source,
-    SourceContext, SourceError, SourcePosition,
+    Batch, BuildContext, BuildError, Classify, Component, Guarantee, Source, SourceContext,
+    SourceError, SourcePosition,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -64,21 +62,22 @@ impl Component for Config {
             return Err(BuildError::invalid("batch_events", "it must be at least 1"));
         }
         let options = self.shared.options(Role::Source, cx)?;
-        let reader = Reader { options, batch_events: self.batch_events };
-        Ok(Box::new(Process { reader, opened: None }))
+        Ok(Box::new(Followed::new(cx, Reader { options, batch_events: self.batch_events })))
     }
-}
-
-struct Process {
-    reader: Reader,
-    /// The process and the stored position, between opening and running.
-    opened: Option<(Running, Bytes)>,
 }
 
 /// Reads from a process.
 struct Reader {
     options: Options,
     batch_events: u32,
+}
+
+/// A running plug-in.
+struct Plugin {
+    /// `None` after a fault.
+    running: Option<Running>,
+    /// Position at its start; empty at the beginning.
+    position: Bytes,
 }
 
 impl Reader {
@@ -91,10 +90,10 @@ impl Reader {
     async fn next(
         &self,
         running: &mut Running,
-        cx: &SourceContext,
+        puts: &Puts,
         position: &Bytes,
     ) -> Result<(Batch, Bytes), Fault> {
-        let agreed = cx.intake.batch_bytes_max().unwrap_or(u64::MAX);
+        let agreed = puts.batch_bytes_max().unwrap_or(u64::MAX);
         let bytes_max = BATCH_BYTES.min(agreed / 2).min(self.options.frame_max as u64 / 2);
         let number = running.next_number();
         let next = Next {
@@ -111,16 +110,13 @@ impl Reader {
         Ok((builder.finish()?.into(), after))
     }
 
-    /// Asks for events and stores them, until an error.
-    async fn read(
-        &self,
-        running: &mut Running,
-        cx: &SourceContext,
-        (mut position, until_stored): (Bytes, &mut UntilStored),
-    ) -> Result<(), Ended> {
+    /// Asks for events and stores them, until a fault.
+    async fn events(&self, running: &mut Running, mut position: Bytes, puts: &mut Puts) -> Fault {
         loop {
-            let (mut batch, after) =
-                self.next(running, cx, &position).await.map_err(Ended::Fault)?;
+            let (mut batch, after) = match self.next(running, puts, &position).await {
+                Ok(next) => next,
+                Err(fault) => return fault,
+            };
             if after.is_empty() || after == position && batch.is_empty() {
                 // It may answer immediately.
                 sleep(IDLE).await;
@@ -132,73 +128,53 @@ impl Reader {
                 value: Some(after.clone()),
                 after: None,
             }];
-            let lacks = |known: &[(Bytes, Bytes)]| stored_position(known) != after;
-            if let Err(refused) = until_stored.put(batch, None, lacks).await {
-                return Err(Ended::NotStored(one_channel::cause(refused).await));
-            }
+            puts.put(batch).await;
+            // The next request tells the plug-in that its events are stored.
+            puts.stored().await;
             position = after;
         }
     }
 }
 
-/// Why reading has ended.
-enum Ended {
-    Fault(Fault),
-    NotStored(SourceError),
-}
+impl Follow for Reader {
+    const KIND: &'static str = Config::KIND;
+    type Link = Plugin;
 
-/// Returns the position among those of a channel; empty without one.
-fn stored_position(known: &[(Bytes, Bytes)]) -> Bytes {
-    let found = known.iter().find(|(key, _)| *key == POSITION);
-    found.map(|(_, value)| value.clone()).unwrap_or_default()
-}
-
-#[async_trait]
-impl Source for Process {
-    /// The agent repeats nothing; whether the plug-in does depends on its positions.
+    /// The agent repeats nothing while it has one channel; whether the plug-in does depends on its
+    /// positions.
     fn guarantee(&self) -> Guarantee {
         Guarantee::AtLeastOnce
-    }
-
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {
         BATCH_BYTES
     }
 
-    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        let known = one_channel::known(Config::KIND, &self.reader.options.name, cx)?;
-        let position = stored_position(&known);
-        let started = Running::start(&self.reader.options, &position).await;
-        let running = started.map_err(|fault| self.reader.failed(fault))?;
-        self.opened = Some((running, position));
-        Ok(())
+    fn catch_up(&self) -> CatchUp {
+        CatchUp::Repeat
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let (mut running, position) =
-            self.opened.take().expect("a source is opened before it runs");
-        let (name, entropy) =
-            (self.reader.options.name.clone(), self.reader.options.env.entropy.clone());
-        let mut until_stored = UntilStored::new(name, entropy, cx.positions.clone());
-        let reading = self.reader.read(&mut running, &cx, (position, &mut until_stored));
-        let ended = cx.stop.run_until_cancelled(reading).await;
-        until_stored.finish(one_channel::FINISH_WITHIN).await;
-        match ended {
-            None | Some(Ok(())) => {
-                running.stop().await;
-                Ok(())
-            }
-            Some(Err(Ended::NotStored(error))) => {
-                running.stop().await;
-                Err(error)
-            }
-            Some(Err(Ended::Fault(fault))) => {
-                let fault = running.end(fault).await;
-                Err(self.reader.failed(fault))
-            }
+    async fn open(&mut self, start: &Start, _: &SourceContext) -> Result<Plugin, SourceError> {
+        let known = start.known.iter().find(|(key, _)| *key == POSITION);
+        let position = known.map(|(_, value)| value.clone()).unwrap_or_default();
+        let started = Running::start(&self.options, &position).await;
+        let running = Some(started.map_err(|fault| self.failed(fault))?);
+        Ok(Plugin { running, position })
+    }
+
+    async fn read(&mut self, plugin: &mut Plugin, puts: &mut Puts) -> Result<(), SourceError> {
+        let Plugin { running: place, position } = plugin;
+        let running = place.as_mut().expect("a source is opened before it runs");
+        let fault = self.events(running, position.clone(), puts).await;
+        match place.take() {
+            Some(running) => Err(self.failed(running.end(fault).await)),
+            None => Err(self.failed(fault)),
+        }
+    }
+
+    async fn close(&mut self, plugin: Plugin) {
+        if let Some(running) = plugin.running {
+            running.stop().await;
         }
     }
 }

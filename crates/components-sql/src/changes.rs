@@ -30,13 +30,10 @@ mod postgres;
 
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use kit::one_channel;
-use kit::until_stored::UntilStored;
+use kit::follow::{CatchUp, Follow, Followed, Known, Puts, Start};
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Guarantee, Intake, ResendMode, Source, SourceContext,
-    SourceError,
+    BuildContext, BuildError, Component, Env, Guarantee, Source, SourceContext, SourceError,
 };
 
 use crate::connection::Via;
@@ -69,7 +66,7 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let scope = cx.scope::<Self>();
-        Ok(Box::new(Changes {
+        let changes = Changes {
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
@@ -79,9 +76,8 @@ impl Component for Config {
             lag: scope.gauge("slot_lag_bytes")?,
             options: Arc::new(self.options(cx)?),
             tables: Arc::default(),
-            opened: None,
-            until_stored: None,
-        }))
+        };
+        Ok(Box::new(Followed::new(cx, changes)))
     }
 }
 
@@ -96,17 +92,12 @@ struct Changes {
     options: Arc<Options>,
     /// The tables of PostgreSQL, as last seen.
     tables: Arc<Mutex<postgres::Names>>,
-    /// Set between opening and running.
-    opened: Option<(State, Next)>,
-    /// Set while it runs.
-    until_stored: Option<UntilStored>,
 }
 
 impl Changes {
     /// Returns the position in the channel, if any.
-    fn state(&self, cx: &SourceContext) -> Result<Option<State>, SourceError> {
-        let known = one_channel::known(Config::KIND, &self.name, cx)?;
-        let state = State::read(&known).map_err(refused)?;
+    fn state(&self, known: &Known) -> Result<Option<State>, SourceError> {
+        let state = State::read(known).map_err(refused)?;
         match state {
             Some(state) if state.of != self.options.digest() => Err(refused(
                 "the position in the channel belongs to another database, `slot` or `publication`; \
@@ -118,38 +109,24 @@ impl Changes {
     }
 
     /// Stores a batch with its end position.
-    async fn store(&mut self, gather: &mut Gather, state: &mut State) -> Result<(), SourceError> {
+    async fn store(
+        &self,
+        gather: &mut Gather,
+        state: &mut State,
+        puts: &mut Puts,
+    ) -> Result<(), SourceError> {
         state.number += 1;
         let gathered = gather.finish(&self.name, state).map_err(refused)?;
-        self.put(gathered, state.number).await
+        self.put(gathered, puts).await;
+        Ok(())
     }
 
-    async fn put(&mut self, gathered: Gathered, number: u64) -> Result<(), SourceError> {
+    async fn put(&self, gathered: Gathered, puts: &mut Puts) {
         let Gathered { batch, events, bytes } = gathered;
-        let Some(until_stored) = &mut self.until_stored else { return Ok(()) };
-        match until_stored.put(batch, None, |known| position::lacks(known, number)).await {
-            Ok(()) => {
-                self.events.inc_by(events as u64);
-                self.event_bytes.inc_by(bytes as u64);
-                Ok(())
-            }
-            Err(error) => Err(one_channel::cause(error).await),
-        }
-    }
-
-    /// Reads changes until an error.
-    async fn read(
-        &mut self,
-        (state, next): (State, Next),
-        intake: &dyn Intake,
-    ) -> Result<(), SourceError> {
-        if matches!(next, Next::Make { is_lost: true, .. }) {
-            self.metrics.count_anomaly(&self.name, "changes_lost", 1);
-        }
-        match self.options.target.via {
-            Via::Mysql => self.read_binlog(state, next, intake).await,
-            _ => self.read_postgres(state, next, intake).await,
-        }
+        puts.put(batch).await;
+        puts.stored().await;
+        self.events.inc_by(events as u64);
+        self.event_bytes.inc_by(bytes as u64);
     }
 
     /// Counts and reports a change of a table's columns.
@@ -163,22 +140,25 @@ impl Changes {
     }
 }
 
-#[async_trait]
-impl Source for Changes {
+impl Follow for Changes {
+    const KIND: &'static str = Config::KIND;
+    /// The position and the next step, until the source runs.
+    type Link = Option<(State, Next)>;
+
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
-    }
-
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {
         self.options.batch_bytes as u64
     }
 
-    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        let state = self.state(cx)?;
+    fn catch_up(&self) -> CatchUp {
+        CatchUp::OneChannel
+    }
+
+    async fn open(&mut self, start: &Start, _: &SourceContext) -> Result<Self::Link, SourceError> {
+        let state = self.state(&start.known)?;
         let next = match self.options.target.via {
             Via::Mysql => binlog::open(&self.options, state.clone()).await,
             _ => postgres::open(&self.options, state.clone()).await,
@@ -186,21 +166,17 @@ impl Source for Changes {
         let next = next.map_err(failed)?;
         let of = self.options.digest();
         let state = state.unwrap_or_else(|| State { of, ..State::default() });
-        self.opened = Some((state, next));
-        Ok(())
+        Ok(Some((state, next)))
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let opened = self.opened.take().expect("a source is opened before it runs");
-        let (entropy, positions) = (self.env.entropy.clone(), cx.positions.clone());
-        self.until_stored = Some(UntilStored::new(self.name.clone(), entropy, positions));
-        let ended = {
-            let reading = Box::pin(self.read(opened, &*cx.intake));
-            cx.stop.run_until_cancelled(reading).await
-        };
-        if let Some(until_stored) = self.until_stored.take() {
-            until_stored.finish(one_channel::FINISH_WITHIN).await;
+    async fn read(&mut self, opened: &mut Self::Link, puts: &mut Puts) -> Result<(), SourceError> {
+        let (state, next) = opened.take().expect("a source is opened before it runs");
+        if matches!(next, Next::Make { is_lost: true, .. }) {
+            self.metrics.count_anomaly(&self.name, "changes_lost", 1);
         }
-        ended.unwrap_or(Ok(()))
+        match self.options.target.via {
+            Via::Mysql => self.read_binlog(state, next, puts).await,
+            _ => self.read_postgres(state, next, puts).await,
+        }
     }
 }

@@ -50,15 +50,13 @@ mod wire;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use kit::one_channel;
-use kit::until_stored::UntilStored;
+use kit::follow::{CatchUp, Follow, Followed, Puts, Start};
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::env::unix_millis;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Intake, ResendMode, Source,
-    SourceContext, SourceError,
+    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Intake, Source, SourceContext,
+    SourceError,
 };
 
 use crate::connection::Connection;
@@ -102,7 +100,7 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let scope = cx.scope::<Self>();
-        Ok(Box::new(Sql {
+        let sql = Sql {
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
@@ -113,9 +111,8 @@ impl Component for Config {
             ahead: scope.gauge("ahead_rows")?,
             warned: None,
             options: Arc::new(self.options(cx)?),
-            opened: None,
-            until_stored: None,
-        }))
+        };
+        Ok(Box::new(Followed::new(cx, sql)))
     }
 }
 
@@ -132,10 +129,6 @@ struct Sql {
     /// When they were last reported.
     warned: Option<tokio::time::Instant>,
     options: Arc<Options>,
-    /// Set between opening and running.
-    opened: Option<Opened>,
-    /// Set while it runs.
-    until_stored: Option<UntilStored>,
 }
 
 /// A connection, and where to continue.
@@ -169,18 +162,12 @@ impl Sql {
     }
 
     /// Stores a batch that contains its positions.
-    async fn put(&mut self, gathered: Gathered, number: u64) -> Result<(), SourceError> {
+    async fn put(&self, gathered: Gathered, puts: &mut Puts) {
         let Gathered { batch, rows, bytes, .. } = gathered;
-        let Some(until_stored) = &mut self.until_stored else { return Ok(()) };
-        let lacks = |known: &[(Bytes, Bytes)]| position::lacks(known, number);
-        match until_stored.put(batch, None, lacks).await {
-            Ok(()) => {
-                self.rows.inc_by(rows as u64);
-                self.row_bytes.inc_by(bytes as u64);
-                Ok(())
-            }
-            Err(error) => Err(one_channel::cause(error).await),
-        }
+        puts.put(batch).await;
+        puts.stored().await;
+        self.rows.inc_by(rows as u64);
+        self.row_bytes.inc_by(bytes as u64);
     }
 
     /// Records that all rows are stored.
@@ -194,22 +181,24 @@ impl Sql {
     }
 }
 
-#[async_trait]
-impl Source for Sql {
+impl Follow for Sql {
+    const KIND: &'static str = Config::KIND;
+    type Link = Option<Opened>;
+
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
-    }
-
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {
         self.options.batch_bytes as u64
     }
 
-    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        let known = one_channel::known(Config::KIND, &self.name, cx)?;
+    fn catch_up(&self) -> CatchUp {
+        CatchUp::OneChannel
+    }
+
+    async fn open(&mut self, start: &Start, cx: &SourceContext) -> Result<Self::Link, SourceError> {
+        let known = start.known.clone();
         let state = self.state(&known)?;
         let mut connection = Connection::open(&self.options.target).await.map_err(failed)?;
         let table = describe::table(&mut connection, &self.options).await.map_err(failed)?;
@@ -220,25 +209,14 @@ impl Source for Sql {
         let encoder = BodyEncoder::new(self.options.form.clone(), table.columns.clone());
         let encoder = encoder.map_err(failed)?;
         let (window, intake) = (Window::load(&known), cx.intake.clone());
-        self.opened = Some(Opened { connection, table, encoder, state, window, intake, known });
-        Ok(())
+        Ok(Some(Opened { connection, table, encoder, state, window, intake, known }))
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let opened = self.opened.take().expect("a source is opened before it runs");
-        let (entropy, positions) = (self.env.entropy.clone(), cx.positions.clone());
-        self.until_stored = Some(UntilStored::new(self.name.clone(), entropy, positions));
-        let reading = async {
-            match self.options.mode {
-                Mode::Full => self.import(opened).await,
-                Mode::Append | Mode::Modified => self.grow(opened).await,
-            }
-        };
-        let ended = Box::pin(cx.stop.run_until_cancelled(reading)).await;
-        if let Some(until_stored) = self.until_stored.take() {
-            until_stored.finish(one_channel::FINISH_WITHIN).await;
+    async fn read(&mut self, opened: &mut Self::Link, puts: &mut Puts) -> Result<(), SourceError> {
+        let opened = opened.take().expect("a source is opened before it runs");
+        match self.options.mode {
+            Mode::Full => self.import(opened, puts).await,
+            Mode::Append | Mode::Modified => self.grow(opened, puts).await,
         }
-        // Complete finite work is not a failure and needs no pause.
-        ended.unwrap_or(Ok(()))
     }
 }

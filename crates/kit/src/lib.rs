@@ -4,7 +4,7 @@
 //!   clients   ─► listening ─► tenants ─► decoding ─► serve ──┐
 //!   datagrams ─► gathered ───────────────────────────────────┤
 //!   brokers   ─► messages ─► consume ────────────────────────┼─► channels
-//!   positions ─► one_channel, until_stored ──────────────────┘
+//!   positions ─► follow ─────────────────────────────────────┘
 //!
 //!   channels ─► places, record, refused, http ─► a server
 //! ```
@@ -27,8 +27,8 @@
 //! |---|---|
 //! | `messages` | messages of a broker ─► events of one put |
 //! | `consume` | the adapter for messages that are acknowledged when they are stored |
-//! | `until_stored` | a batch with positions ─► the channels that lack it |
-//! | `one_channel` | positions that are in one channel |
+//! | `follow` | the adapter for peers with positions, which the channels store |
+//! | `puts` | one put of both adapters, and its retries |
 //!
 //! | module | of sinks |
 //! |---|---|
@@ -47,13 +47,14 @@ pub mod consume;
 pub mod datagrams;
 pub mod decoding;
 pub mod first;
+pub mod follow;
 pub mod gathered;
 pub mod http;
 pub mod listening;
 pub mod messages;
 pub mod multiline;
-pub mod one_channel;
 pub mod places;
+mod puts;
 pub mod record;
 pub mod refused;
 pub mod repeats;
@@ -62,5 +63,4 @@ pub mod storing;
 pub mod tenants;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
-pub mod until_stored;
 pub mod waits;

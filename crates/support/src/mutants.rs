@@ -113,6 +113,14 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("consume_retried_everywhere", "a batch is retried in the channels that lack it alone"),
     ("consume_stored_is_rejected", "a message that is stored is acknowledged, not rejected"),
     ("consume_stored_is_returned", "a message that is stored is not returned to the broker"),
+    // `crates/kit/tests/follow/planted.rs`
+    ("follow_catches_up_everywhere", "events that one channel lacks are read into it only"),
+    ("follow_confirmed_before_stored", "a peer learns that events are stored when they are"),
+    ("follow_last_put_forgotten", "a put ends before the peer is opened again"),
+    ("follow_partly_stored_is_stored", "a batch is stored when every channel has it"),
+    ("follow_retried_everywhere", "a batch is retried in the channels that lack it alone"),
+    ("follow_starts_at_latest", "a source starts at the earliest position of its channels"),
+    ("follow_waits_after_stop", "a stop ends the wait for room"),
     // `crates/kit/tests/serve/planted.rs`
     ("serve_acknowledged_before_stored", "a client has its reply when its events are stored"),
     ("serve_cut_ignored", "a connection that does not end is cut after a stop"),

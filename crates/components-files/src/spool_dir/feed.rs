@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kit::until_stored::{Refused, UntilStored};
-use peers::limits::Cut;
+use kit::follow::{Refused, Store, limits};
 use pipeline::env::Entropy;
 use pipeline::{Batch, PieceLimits, PositionIntake, SourcePosition};
 
@@ -21,7 +20,7 @@ const FORGET_MAX: usize = 1_000;
 pub(super) struct Feed {
     source: Arc<str>,
     intake: Arc<dyn PositionIntake>,
-    until_stored: UntilStored,
+    store: Store,
     /// Keys to remove with the next batch for all channels.
     forget: BTreeSet<Bytes>,
 }
@@ -32,19 +31,13 @@ impl Feed {
         entropy: Arc<dyn Entropy>,
         intake: Arc<dyn PositionIntake>,
     ) -> Self {
-        let until_stored = UntilStored::new(source.clone(), entropy, intake.clone());
-        Self { source, intake, until_stored, forget: BTreeSet::new() }
+        let store = Store::new(source.clone(), entropy, intake.clone());
+        Self { source, intake, store, forget: BTreeSet::new() }
     }
 
     /// Returns the limits of a batch: the configured ones, or lower ones of the downstream agents.
     pub(super) fn limits(&self, options: &Options) -> PieceLimits {
-        let set = PieceLimits { bytes: options.batch_bytes(), events: options.batch_events };
-        let Some(cut) = self.intake.batch_bytes_max().map(Cut::within) else { return set };
-        let smaller = |set: usize, most: u64| set.min(usize::try_from(most).unwrap_or(usize::MAX));
-        PieceLimits {
-            bytes: smaller(set.bytes, cut.body_bytes),
-            events: smaller(set.events, cut.events),
-        }
+        limits(&*self.intake, options.batch_bytes(), options.batch_events)
     }
 
     /// Removes the key with one of the next batches.
@@ -62,10 +55,7 @@ impl Feed {
         while !self.forget.is_empty() {
             let mut batch = Batch::default();
             self.add_forgotten(&mut batch);
-            let keys: Vec<Bytes> =
-                batch.envelope.positions.iter().map(|it| it.key.clone()).collect();
-            let lacks = |known: &[(Bytes, Bytes)]| known.iter().any(|(key, _)| keys.contains(key));
-            self.until_stored.put(batch, None, lacks).await?;
+            self.store.put(batch, None).await?;
         }
         Ok(())
     }
@@ -85,18 +75,8 @@ impl Feed {
             self.add_forgotten(&mut batch);
         }
         let source = self.source.clone();
-        batch.envelope.positions.push(SourcePosition {
-            source,
-            key: key.clone(),
-            value,
-            after: None,
-        });
-        let lacks = |known: &[(Bytes, Bytes)]| {
-            let value = known.iter().find(|(known, _)| *known == key).map(|(_, value)| value);
-            let has = value.and_then(|value| Mark::decode(value));
-            has.is_none_or(|has| has.sight != mark.sight || has.at < mark.at)
-        };
-        self.until_stored.put(batch, targets, lacks).await
+        batch.envelope.positions.push(SourcePosition { source, key, value, after: None });
+        self.store.put(batch, targets).await
     }
 
     fn add_forgotten(&mut self, batch: &mut Batch) {
@@ -108,7 +88,7 @@ impl Feed {
     }
 
     /// Waits for unfinished batches, for `limit` at most.
-    pub(super) async fn finish(&self, limit: Duration) {
-        self.until_stored.finish(limit).await;
+    pub(super) async fn finish(&mut self, limit: Duration) {
+        self.store.finish(limit).await;
     }
 }

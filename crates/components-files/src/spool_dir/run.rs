@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use kit::follow::Refused;
 use kit::multiline::EVENT_DIVIDED;
-use kit::until_stored::Refused;
 use pipeline::env::FileStat;
 use pipeline::file_position::shown;
 use pipeline::{ErrorClass, SourceContext, SourceError};
@@ -44,7 +44,7 @@ impl<'a> Run<'a> {
     }
 
     /// Waits for unfinished batches.
-    pub(super) async fn end(&self, limit: Duration) {
+    pub(super) async fn end(&mut self, limit: Duration) {
         self.feed.finish(limit).await;
     }
 

@@ -17,7 +17,7 @@ const VALUE_BYTES_MAX: usize = 4096;
 /// Where to continue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Incremented with each batch.
+    /// Incremented with each batch. Earlier versions read it.
     pub(super) number: u64,
     /// Digest of the settings.
     pub(super) of: u64,
@@ -91,11 +91,6 @@ impl State {
         Ok(SourcePosition { source: source.clone(), key, value, after: None })
     }
 
-    /// Returns whether a channel lacks the batch of this number.
-    pub(super) fn is_lacking(known: &[(Bytes, Bytes)], of: u64, number: u64) -> bool {
-        Self::read(known, of).map_or(true, |state| state.number < number)
-    }
-
     /// Returns which of `files`, in order, remain to be read.
     ///
     /// # Errors
@@ -166,13 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn a_position_belongs_to_one_url_and_shows_missing_batches() {
+    fn position_belongs_to_one_url() {
         let state = state(&["/a"], 3, false);
         let stored = state.stored(&"s".into()).unwrap();
         let known = [(stored.key, stored.value.unwrap())];
         assert_eq!(State::read(&known, 5), Ok(state));
         assert!(State::read(&known, 6).unwrap_err().contains("another `url`"));
-        assert!(State::is_lacking(&known, 5, 2) && !State::is_lacking(&known, 5, 1));
-        assert!(State::is_lacking(&[], 5, 1));
     }
 }

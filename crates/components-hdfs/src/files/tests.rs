@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use kit::testkit::channels::Channels;
 use pipeline::testkit::{build, position_context};
 use pipeline::{
     Batch, BatchSize, BuildContext, Catalogue, Group, Intake, IntakeError, Permit, PositionIntake,
@@ -260,4 +261,36 @@ async fn records_go_on_where_they_were_and_a_decoder_of_messages_is_refused() {
     let all = json!({ "url": "file:///d", "decoder": "json" });
     let problem = build::<Config>(&all, &cx).err().unwrap().to_string();
     assert!(problem.contains("`delimited`"), "{problem}");
+}
+
+#[tokio::test]
+async fn channel_that_is_behind_gets_the_missing_events_only() {
+    let site = Site::new();
+    let channels = Arc::new(Channels::new(2));
+    let run = || {
+        let url = format!("file://{}", site.folder.path().display());
+        let all = json!({ "url": url, "batch_bytes": "20B" });
+        let mut source = build::<Config>(&all, &context()).unwrap();
+        let cx = position_context(channels.clone(), CancellationToken::new());
+        tokio::spawn(async move {
+            source.open(&cx).await?;
+            source.run(cx).await
+        })
+    };
+    let files = [lines(0, 10).into_bytes(), gzip(&lines(10, 20)), lines(20, 30).into_bytes()];
+    for (number, content) in files.iter().enumerate() {
+        site.put(&format!("a/{number}"), content);
+        channels.refuse(1, 1000);
+        let killed = run();
+        while channels.bodies(0).len() == channels.bodies(1).len() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        killed.abort();
+        let _ = killed.await;
+        channels.refuse(1, 0);
+        run().await.unwrap().unwrap();
+        for channel in 0..2 {
+            assert_eq!(channels.bodies(channel), expected(10 * (number + 1)), "{channel}");
+        }
+    }
 }

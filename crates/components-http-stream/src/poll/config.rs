@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kit::follow::Followed;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
@@ -156,7 +157,7 @@ impl Component for Config {
     fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let options = self.options()?;
         let uri = url_of("url", &self.url, HTTP)?;
-        Ok(Box::new(HttpPoll {
+        let source = HttpPoll {
             name: cx.name.clone(),
             env: cx.env.clone(),
             options,
@@ -165,8 +166,8 @@ impl Component for Config {
             backoff: Backoff::new(self.backoff),
             pause: None,
             progress: None,
-            first: None,
             has_warned: false,
-        }))
+        };
+        Ok(Box::new(Followed::new(cx, source)))
     }
 }

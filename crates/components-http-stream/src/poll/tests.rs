@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use bytes::Bytes;
+use async_trait::async_trait;
 use pipeline::testkit::{build, position_context};
 use pipeline::{
     Batch, BatchSize, BuildContext, Intake, IntakeError, Permit, PositionIntake, Unreserved,

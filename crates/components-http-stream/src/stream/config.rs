@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use formats::decoders::check_names;
+use kit::follow::Followed;
 use metrics::MetricSpec;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Component, Secret, Source};
@@ -253,7 +254,7 @@ impl Component for Config {
         };
         let client = self.access.client(uri, accept, cx)?;
         let scope = cx.scope::<Self>();
-        Ok(Box::new(HttpStream {
+        let source = HttpStream {
             name: cx.name.clone(),
             env: cx.env.clone(),
             options,
@@ -266,8 +267,8 @@ impl Component for Config {
             backoff: Backoff::new(self.backoff),
             pause: None,
             progress: None,
-            connection: None,
             lost_at: None,
-        }))
+        };
+        Ok(Box::new(Followed::new(cx, source)))
     }
 }

@@ -53,13 +53,6 @@ pub(super) fn find(known: &[(Bytes, Bytes)], key: &Bytes) -> Option<Position> {
     known.iter().find(|(known, _)| known == key).and_then(|(_, value)| Position::decode(value))
 }
 
-/// Returns whether a channel with these positions lacks messages before these ends.
-pub(super) fn lacks(known: &[(Bytes, Bytes)], ends: &[End]) -> bool {
-    let reaches =
-        |end: &End| find(known, &end.key).is_some_and(|has| has.next >= end.position.next);
-    !ends.iter().all(reaches)
-}
-
 /// Returns where each channel starts, given its position and the group's offset; `None` without any
 /// information.
 pub(super) fn standing(known: &[Option<Position>], committed: Option<u64>) -> Option<Vec<u64>> {

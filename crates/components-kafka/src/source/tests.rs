@@ -6,7 +6,7 @@ use pipeline::BuildContext;
 use pipeline::testkit::build;
 use serde_json::{Value, json};
 
-use super::position::{Partition, Position, lacks, standing};
+use super::position::{Position, standing};
 use super::*;
 
 fn problem(settings: &Value) -> Option<String> {
@@ -139,15 +139,8 @@ fn each_channel_starts_at_its_position_or_at_a_larger_group_offset() {
 }
 
 #[test]
-fn a_position_is_read_as_it_is_written_and_tells_what_a_channel_lacks() {
+fn position_is_read_as_it_is_written() {
     let position = Position { begin: 3, next: u64::MAX };
     assert_eq!(Position::decode(&position.encode()), Some(position));
     assert_eq!(Position::decode(b"short"), None);
-    let partition = Partition { topic: "logs".into(), number: 3 };
-    let key = partition.key("cluster");
-    let known = |next| vec![(key.clone(), Position { begin: 0, next }.encode())];
-    let position = Position { begin: 0, next: 9 };
-    let ends = [position::End { partition, key: key.clone(), position }];
-    assert!(lacks(&[], &ends) && lacks(&known(8), &ends));
-    assert!(!lacks(&known(9), &ends) && !lacks(&known(10), &ends));
 }

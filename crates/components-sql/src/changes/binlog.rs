@@ -47,7 +47,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use pipeline::{Intake, SourceError};
+use kit::follow::Puts;
+use pipeline::SourceError;
 
 use super::Changes;
 use super::config::{OnLost, Options};
@@ -135,12 +136,12 @@ impl Changes {
         &mut self,
         state: State,
         next: Next,
-        intake: &dyn Intake,
+        puts: &mut Puts,
     ) -> Result<(), SourceError> {
         let state = match next {
             Next::Changes(from) => from,
-            Next::Make { is_void, .. } => self.snapshot_of_log(state, is_void, intake).await?,
+            Next::Make { is_void, .. } => self.snapshot_of_log(state, is_void, puts).await?,
         };
-        self.follow_log(state, intake).await
+        self.follow_log(state, puts).await
     }
 }

@@ -24,7 +24,7 @@ pub(super) const KEY: &str = "state";
 /// Progress of the source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Incremented with each batch.
+    /// Incremented with each batch. Earlier versions read it.
     pub(super) number: u64,
     /// Digest of the captured tables.
     pub(super) of: u64,
@@ -106,11 +106,6 @@ impl State {
     }
 }
 
-/// Returns whether a channel lacks the batch of this number.
-pub(super) fn lacks(known: &[(Bytes, Bytes)], number: u64) -> bool {
-    State::read(known).ok().flatten().is_none_or(|state| state.number < number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +126,5 @@ mod tests {
         let earlier = State::read(&[(Bytes::from(KEY), Bytes::from(earlier))]).unwrap().unwrap();
         assert_eq!(earlier.log.unwrap().proof, "0-1-7");
         assert_eq!(State::read(&known), Ok(Some(state)));
-        assert_eq!((lacks(&known, 0), lacks(&known, 1), lacks(&[], 1)), (false, true, true));
     }
 }

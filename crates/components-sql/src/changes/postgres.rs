@@ -18,7 +18,8 @@ mod slot;
 mod snapshot;
 mod wire;
 
-use pipeline::{Intake, SourceError};
+use kit::follow::Puts;
+use pipeline::SourceError;
 
 use super::Changes;
 use super::config::Options;
@@ -51,12 +52,12 @@ impl Changes {
         &mut self,
         state: State,
         next: Next,
-        intake: &dyn Intake,
+        puts: &mut Puts,
     ) -> Result<(), SourceError> {
         let state = match next {
             Next::Changes(from) => from,
-            Next::Make { is_void, .. } => self.snapshot(state, is_void, intake).await?,
+            Next::Make { is_void, .. } => self.snapshot(state, is_void, puts).await?,
         };
-        self.follow(state, intake).await
+        self.follow(state, puts).await
     }
 }

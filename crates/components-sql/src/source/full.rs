@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use kit::follow::Puts;
 use pipeline::{Intake, SourceError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -179,7 +180,11 @@ impl Sql {
     ///
     /// # Errors
     /// An error of the database or the channels.
-    pub(super) async fn import(&mut self, opened: Opened) -> Result<(), SourceError> {
+    pub(super) async fn import(
+        &mut self,
+        opened: Opened,
+        puts: &mut Puts,
+    ) -> Result<(), SourceError> {
         let Opened { connection, table, encoder, mut state, known, intake, .. } = opened;
         if state.plan.is_done {
             return Ok(());
@@ -203,7 +208,7 @@ impl Sql {
         drop(send);
         while let Some(Piece { range, gathered, is_last }) = pieces.recv().await {
             shared.work().read(range, gathered.last.clone(), is_last);
-            self.keep(&mut state, &shared, gathered).await?;
+            self.keep(&mut state, &shared, gathered, puts).await?;
         }
         while let Some(ended) = readers.join_next().await {
             match ended {
@@ -212,7 +217,7 @@ impl Sql {
             }
         }
         shared.work().plan.is_done = true;
-        self.keep(&mut state, &shared, RowBatch::default().finish()).await?;
+        self.keep(&mut state, &shared, RowBatch::default().finish(), puts).await?;
         self.at_end();
         tracing::info!(source = %self.name, "the import is complete: all rows are stored");
         Ok(())
@@ -224,6 +229,7 @@ impl Sql {
         state: &mut super::State,
         shared: &Shared,
         mut gathered: Gathered,
+        puts: &mut Puts,
     ) -> Result<(), SourceError> {
         state.number += 1;
         let positions: &mut Vec<_> = &mut gathered.batch.envelope.positions;
@@ -240,7 +246,8 @@ impl Sql {
             self.ranges_open.set(work.open.len() as f64);
         }
         positions.push(position::stored(&self.name, STATE, state).map_err(refused)?);
-        self.put(gathered, state.number).await
+        self.put(gathered, puts).await;
+        Ok(())
     }
 
     /// Opens connections that share a snapshot, if the database supports it.

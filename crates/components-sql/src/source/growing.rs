@@ -8,6 +8,7 @@
 //! A pass reads the window first, then the rows after the cursor. The database makes all
 //! comparisons, because only it knows the order of values.
 
+use kit::follow::Puts;
 use pipeline::SourceError;
 use tokio::time::Instant;
 
@@ -32,12 +33,16 @@ impl Sql {
     ///
     /// # Errors
     /// An error of the database or the channels.
-    pub(super) async fn grow(&mut self, mut opened: Opened) -> Result<(), SourceError> {
+    pub(super) async fn grow(
+        &mut self,
+        mut opened: Opened,
+        puts: &mut Puts,
+    ) -> Result<(), SourceError> {
         loop {
             if self.options.overlap.is_some() {
-                self.late_rows(&mut opened).await?;
+                self.late_rows(&mut opened, puts).await?;
             }
-            self.new_rows(&mut opened).await?;
+            self.new_rows(&mut opened, puts).await?;
             self.rows_ahead(&mut opened).await?;
             self.at_end();
             if self.options.once {
@@ -54,7 +59,7 @@ impl Sql {
     }
 
     /// Reads rows after the cursor, page by page.
-    async fn new_rows(&mut self, opened: &mut Opened) -> Result<(), SourceError> {
+    async fn new_rows(&mut self, opened: &mut Opened, puts: &mut Puts) -> Result<(), SourceError> {
         let rows_max = self.options.fetch_size;
         loop {
             let statement = opened.table.page(opened.state.cursor.as_ref(), None, rows_max);
@@ -67,12 +72,12 @@ impl Sql {
                 gather.push(row, &self.options, &opened.encoder).map_err(failed)?;
                 if gather.is_full(&self.options, opened.intake.batch_bytes_max()) {
                     opened.state.cursor.clone_from(&gather.last);
-                    self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
+                    self.store((&mut opened.state, &mut opened.window), &mut gather, puts).await?;
                 }
             }
             if !gather.is_empty() {
                 opened.state.cursor.clone_from(&gather.last);
-                self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
+                self.store((&mut opened.state, &mut opened.window), &mut gather, puts).await?;
             }
             if found < rows_max {
                 return Ok(());
@@ -101,7 +106,7 @@ impl Sql {
     }
 
     /// Reads rows of the window that were committed late.
-    async fn late_rows(&mut self, opened: &mut Opened) -> Result<(), SourceError> {
+    async fn late_rows(&mut self, opened: &mut Opened, puts: &mut Puts) -> Result<(), SourceError> {
         let (Some(overlap), Some(cursor)) = (self.options.overlap, opened.state.cursor.clone())
         else {
             return Ok(());
@@ -124,11 +129,11 @@ impl Sql {
                 }
                 gather.push(row, &self.options, &opened.encoder).map_err(failed)?;
                 if gather.is_full(&self.options, opened.intake.batch_bytes_max()) {
-                    self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
+                    self.store((&mut opened.state, &mut opened.window), &mut gather, puts).await?;
                 }
             }
             if !gather.is_empty() {
-                self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
+                self.store((&mut opened.state, &mut opened.window), &mut gather, puts).await?;
             }
             if opened.state.floor != floor {
                 // The window now starts at the cursor.
@@ -144,9 +149,9 @@ impl Sql {
     /// Stores a batch with its end position, in one write.
     async fn store(
         &mut self,
-        state: &mut super::State,
-        window: &mut super::Window,
+        (state, window): (&mut super::State, &mut super::Window),
         gather: &mut RowBatch,
+        puts: &mut Puts,
     ) -> Result<(), SourceError> {
         let mut gathered = gather.finish();
         let mut positions = Vec::new();
@@ -163,6 +168,7 @@ impl Sql {
         state.number += 1;
         positions.push(position::stored(&self.name, STATE, state).map_err(refused)?);
         gathered.batch.envelope.positions = positions;
-        self.put(gathered, state.number).await
+        self.put(gathered, puts).await;
+        Ok(())
     }
 }

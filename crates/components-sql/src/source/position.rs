@@ -24,7 +24,7 @@ pub(super) const STATE: &str = "state";
 /// Where to continue.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Incremented with each batch.
+    /// Incremented with each batch. Earlier versions read it.
     pub(super) number: u64,
     /// Digest of the relation and the order.
     pub(super) of: u64,
@@ -106,11 +106,6 @@ pub(super) fn read<T: DeserializeOwned>(
     let value = known.iter().find(|(at, _)| *at == key.as_bytes()).map(|(_, value)| value);
     let value = value.map(|value| serde_json::from_slice(value)).transpose();
     value.map_err(|error| format!("cannot decode the position `{key}`: {error}"))
-}
-
-/// Returns whether a channel lacks the batch of this number.
-pub(super) fn lacks(known: &[(Bytes, Bytes)], number: u64) -> bool {
-    read::<State>(known, STATE).ok().flatten().is_none_or(|state| state.number < number)
 }
 
 /// Returns the values of keys that begin with `prefix`, and the numbers after it.

@@ -40,20 +40,18 @@ mod tests;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use kit::follow::{CatchUp, Follow, Followed, Known, Puts, Start};
 use metrics::Metrics;
 use pipeline::env::{Started, unix_millis};
 use pipeline::{
-    Batch, BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, ResendMode, Source,
-    SourceContext, SourceError,
+    Batch, BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Source, SourceContext,
+    SourceError,
 };
 
 use command::Step;
 pub use config::Config;
 use config::{Begin, Options};
-use kit::one_channel::{self, FINISH_WITHIN};
-use kit::until_stored::UntilStored;
-use place::Place;
+use place::{Place, Resumed};
 use reading::{BATCH_BYTES, Reading};
 
 impl Component for Config {
@@ -68,13 +66,13 @@ impl Component for Config {
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
-        Ok(Box::new(Journald {
+        let journald = Journald {
             name: cx.name.clone(),
             options: Arc::new(self.options()?),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
-            opened: None,
-        }))
+        };
+        Ok(Box::new(Followed::new(cx, journald)))
     }
 }
 
@@ -83,27 +81,21 @@ struct Journald {
     options: Arc<Options>,
     env: Env,
     metrics: Metrics,
-    /// Present between opening and running.
-    opened: Option<Opened>,
 }
 
 /// Position to resume from, and the first call.
 struct Opened {
     place: Place,
     is_known: bool,
-    started: Started,
+    /// The position of the channels that have more.
+    until: Option<Place>,
+    started: Option<Started>,
 }
 
 impl Journald {
     /// Returns the stored position; `false`: the channel has none yet.
-    fn place(&self, cx: &SourceContext) -> Result<(Place, bool), SourceError> {
-        let known = one_channel::known("journald", &self.name, cx)?;
-        let place = Place::read(&known).map_err(|message| SourceError {
-            class: ErrorClass::Blocked,
-            message,
-            source: None,
-        })?;
-        if let Some(place) = place {
+    fn place(&self, known: &Known) -> Result<(Place, bool), SourceError> {
+        if let Some(place) = Place::read(known).map_err(blocked)? {
             return Ok((place, true));
         }
         let since = match self.options.begin {
@@ -127,12 +119,26 @@ impl Journald {
         })
     }
 
-    async fn read(&mut self, opened: Opened, reading: &mut Reading) -> Result<(), SourceError> {
+    async fn entries(&self, opened: &mut Opened, puts: &mut Puts) -> Result<(), SourceError> {
+        let place = opened.place.clone();
+        let catches_up = opened.until.is_some();
+        let until = match opened.until.take() {
+            // They have only the start time.
+            Some(Place { cursor: None, .. }) => return Ok(()),
+            until => until.and_then(|until| until.cursor),
+        };
+        let until = until.map(|cursor| Resumed::at(cursor, false, true));
+        let of = (self.name.clone(), self.metrics.clone(), self.options.clone());
+        let mut reading = Reading::new(of, puts, (place, until));
         if !opened.is_known && reading.place.since.is_some() {
             // Store the start time, so that a restart begins at the same time.
-            reading.put(Batch::of::<&[u8]>([])).await?;
+            reading.put(Batch::of::<&[u8]>([])).await;
         }
-        reading.call(Step::CatchUp, opened.started).await?;
+        let started = opened.started.take().expect("a source is opened before it runs");
+        reading.call(Step::CatchUp, started).await?;
+        if catches_up {
+            return Ok(());
+        }
         let follow = self.start(Step::Follow, &reading.place)?;
         tracing::info!(source = %self.name, "the journal is read up to now, and followed");
         reading.call(Step::Follow, follow).await?;
@@ -142,37 +148,36 @@ impl Journald {
     }
 }
 
-#[async_trait]
-impl Source for Journald {
+fn blocked(message: String) -> SourceError {
+    SourceError { class: ErrorClass::Blocked, message, source: None }
+}
+
+impl Follow for Journald {
+    const KIND: &'static str = Config::KIND;
+    type Link = Opened;
+
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
-    }
-
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {
         BATCH_BYTES as u64
     }
 
-    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        let (place, is_known) = self.place(cx)?;
-        let started = self.start(Step::CatchUp, &place)?;
-        self.opened = Some(Opened { place, is_known, started });
-        Ok(())
+    fn catch_up(&self) -> CatchUp {
+        CatchUp::Exact
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let opened = self.opened.take().expect("a source is opened before it runs");
-        let (name, entropy) = (self.name.clone(), self.env.entropy.clone());
-        let until_stored = UntilStored::new(name, entropy, cx.positions.clone());
-        let place = opened.place.clone();
-        let of = (self.name.clone(), self.metrics.clone(), self.options.clone());
-        let mut reading = Reading::new(of, cx.intake.clone(), until_stored, place);
+    async fn open(&mut self, start: &Start, _: &SourceContext) -> Result<Opened, SourceError> {
+        let (place, is_known) = self.place(&start.known)?;
+        let until = start.until.as_deref().map(Place::read).transpose().map_err(blocked)?;
+        let until = until.flatten();
+        let started = Some(self.start(Step::CatchUp, &place)?);
+        Ok(Opened { place, is_known, until, started })
+    }
+
+    async fn read(&mut self, opened: &mut Opened, puts: &mut Puts) -> Result<(), SourceError> {
         // Entries that are not stored at a stop are read again.
-        let ended = cx.stop.run_until_cancelled(self.read(opened, &mut reading)).await;
-        reading.until_stored.finish(FINISH_WITHIN).await;
-        ended.unwrap_or(Ok(()))
+        self.entries(opened, puts).await
     }
 }

@@ -7,29 +7,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
+use kit::follow::{CatchUp, Follow, Followed, Known, Puts, Start};
 use kit::listening::DRAIN;
 use peers::limits::Cut;
-use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
 use pipeline::{
-    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, IntakeError,
-    ResendMode, Source, SourceContext, SourceError, SourcePosition,
+    Batch, BuildContext, BuildError, Component, Guarantee, Source, SourceContext, SourceError,
+    SourcePosition,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use support::backoff::jittered;
-use support::failure_log::{FailureLog, seconds};
-use tokio::time::{Instant, timeout};
-use tokio_util::task::TaskTracker;
+use tokio::time::Instant;
 
 /// The only key of this source's positions.
 const KEY: Bytes = Bytes::from_static(b"next");
 /// Digits of the largest number.
 const DIGITS_MAX: usize = 20;
-const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Settings of the `sequence` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -78,27 +72,23 @@ impl Component for Config {
             );
             return Err(BuildError::invalid("size", problem));
         }
-        Ok(Box::new(Numbers {
+        let numbers = Numbers {
             name: cx.name.clone(),
-            entropy: cx.env.entropy.clone(),
             end: self.count.unwrap_or(u64::MAX),
             body_bytes: self.size.0 as usize,
             rate: self.rate,
             batch_events: self.batch_events.into(),
-            work: TaskTracker::new(),
-        }))
+        };
+        Ok(Box::new(Followed::new(cx, numbers)))
     }
 }
 
 struct Numbers {
     name: Arc<str>,
-    entropy: Arc<dyn Entropy>,
     end: u64,
     body_bytes: usize,
     rate: Option<u32>,
     batch_events: u64,
-    /// Batches that are being stored: they continue even if the source ends.
-    work: TaskTracker,
 }
 
 impl Numbers {
@@ -127,88 +117,18 @@ impl Numbers {
 
     /// Returns the maximum number of events in the next batch: as configured, or lower for the
     /// downstream agents.
-    fn events_max(&self, cx: &SourceContext) -> u64 {
-        let Some(bytes) = cx.intake.batch_bytes_max() else { return self.batch_events };
+    fn events_max(&self, puts: &Puts) -> u64 {
+        let Some(bytes) = puts.batch_bytes_max() else { return self.batch_events };
         let cut = Cut::within(bytes);
         let number_bytes = self.body_bytes.max(DIGITS_MAX) as u64 + 1;
         self.batch_events.min(cut.events).min(cut.body_bytes / number_bytes).max(1)
     }
+}
 
-    /// Returns the position of each required channel.
-    fn standing(&self, cx: &SourceContext) -> Vec<u64> {
-        let next = |positions: &Vec<(Bytes, Bytes)>| {
-            let value = positions.iter().find(|(key, _)| *key == KEY).map(|(_, value)| value);
-            value.and_then(|value| value[..].try_into().ok()).map_or(0, u64::from_le_bytes)
-        };
-        cx.positions.positions(&self.name).iter().map(next).collect()
-    }
-
-    /// Creates and stores the next batch; returns its number of events.
-    async fn step(&self, standing: &mut [u64], cx: &SourceContext) -> Result<u64, IntakeError> {
-        let start = standing.iter().copied().min().unwrap_or(0);
-        let further = standing.iter().copied().filter(|next| *next > start).min();
-        let end = start.saturating_add(self.events_max(cx)).min(self.end);
-        let end = further.map_or(end, |further| end.min(further));
-        let batch = self.batch(start, end);
-        let intake = cx.positions.clone();
-        let stored = if further.is_none() {
-            self.work.spawn(async move { intake.accept(batch).await })
-        } else {
-            let lagging = (0..).zip(standing.iter()).filter(|(_, next)| **next == start);
-            let lagging: Vec<usize> = lagging.map(|(channel, _)| channel).collect();
-            self.work.spawn(async move { intake.accept_into(batch, &lagging).await })
-        };
-        // The task ends without a result only when the runtime shuts down.
-        stored.await.unwrap_or(Err(IntakeError::Stopping))?;
-        standing.iter_mut().filter(|next| **next == start).for_each(|next| *next = end);
-        Ok(end - start)
-    }
-
-    async fn make(&self, cx: &SourceContext) -> Result<(), SourceError> {
-        let started = Instant::now();
-        let (mut made, mut trouble) = (0_u64, FailureLog::default());
-        let mut standing = self.standing(cx);
-        while standing.iter().any(|next| *next < self.end) {
-            let error = match self.step(&mut standing, cx).await {
-                Ok(events) => {
-                    made += events;
-                    if let Some((failures, lasted)) = trouble.over(Instant::now()) {
-                        tracing::info!(
-                            source = %self.name, failures, lasted_seconds = seconds(lasted),
-                            "batches are stored again",
-                        );
-                    }
-                    if let Some(rate) = self.rate {
-                        let due = Duration::from_secs_f64(made as f64 / f64::from(rate));
-                        tokio::time::sleep_until(started + due).await;
-                    }
-                    continue;
-                }
-                Err(IntakeError::Stopping) => break,
-                Err(error) => error,
-            };
-            match error.class() {
-                ErrorClass::Transient | ErrorClass::Indeterminate => {}
-                class @ (ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal) => {
-                    let message = "cannot store a batch".to_owned();
-                    return Err(SourceError { class, message, source: Some(Box::new(error)) });
-                }
-            }
-            let (now, text) = (Instant::now(), error.to_string());
-            trouble.count(now);
-            if let Some((failures, lasts)) = trouble.should_log(now, &text) {
-                tracing::warn!(
-                    source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
-                    "cannot store a batch; retrying",
-                );
-            }
-            let pause = jittered(RETRY_MIN, RETRY_MAX, trouble.failures(), self.entropy.next_u64());
-            tokio::time::sleep(pause).await;
-            // Some channels may have it: ask them for their positions.
-            standing = self.standing(cx);
-        }
-        Ok(())
-    }
+/// Returns the next number of a channel.
+fn next(known: &[(Bytes, Bytes)]) -> Option<u64> {
+    let (_, value) = known.iter().find(|(key, _)| *key == KEY)?;
+    Some(value[..].try_into().map_or(0, u64::from_le_bytes))
 }
 
 /// Formats `number` in decimal digits.
@@ -224,43 +144,57 @@ fn decimal(mut number: u64, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
     }
 }
 
-#[async_trait]
-impl Source for Numbers {
+impl Follow for Numbers {
+    const KIND: &'static str = Config::KIND;
+    /// The next number, and the one at which the run ends.
+    type Link = (u64, Option<u64>);
+
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
-    }
-
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {
         self.batch_events.saturating_mul(self.body_bytes as u64)
     }
 
-    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        if self.standing(cx).is_empty() {
-            let message = "the source has no required channel".to_owned();
-            return Err(SourceError { class: ErrorClass::Fatal, message, source: None });
-        }
-        Ok(())
+    fn catch_up(&self) -> CatchUp {
+        CatchUp::Exact
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let made = cx.stop.run_until_cancelled(self.make(&cx)).await;
-        // Batches in flight are stored to their end. If one still waits for room, the next start
-        // asks the channels which of them have it.
-        self.work.close();
-        let _ = timeout(DRAIN, self.work.wait()).await;
-        match made {
-            Some(Ok(())) => {
-                tracing::info!(source = %self.name, count = self.end, "all numbers are produced");
-                cx.stop.cancelled().await;
-                Ok(())
+    fn number(&self, known: &[(Bytes, Bytes)]) -> Option<u64> {
+        next(known)
+    }
+
+    fn drain(&self) -> Duration {
+        DRAIN
+    }
+
+    async fn open(&mut self, start: &Start, _: &SourceContext) -> Result<Self::Link, SourceError> {
+        let until = start.until.as_ref().map(|until: &Known| next(until).unwrap_or(0));
+        Ok((next(&start.known).unwrap_or(0), until))
+    }
+
+    async fn read(
+        &mut self,
+        (next, until): &mut Self::Link,
+        puts: &mut Puts,
+    ) -> Result<(), SourceError> {
+        let (started, first, end) = (Instant::now(), *next, until.unwrap_or(self.end));
+        while *next < end {
+            let start = *next;
+            *next = start.saturating_add(self.events_max(puts)).min(end);
+            puts.put(self.batch(start, *next)).await;
+            if let Some(rate) = self.rate {
+                let due = Duration::from_secs_f64((*next - first) as f64 / f64::from(rate));
+                tokio::time::sleep_until(started + due).await;
             }
-            Some(Err(error)) => Err(error),
-            None => Ok(()),
         }
+        if until.is_none() {
+            puts.stored().await;
+            tracing::info!(source = %self.name, count = self.end, "all numbers are produced");
+            std::future::pending::<()>().await;
+        }
+        Ok(())
     }
 }
 

@@ -6,34 +6,28 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use metrics::Metrics;
-use pipeline::env::Entropy;
 use pipeline::{
-    BuildContext, ChannelError, Classify, ErrorClass, Guarantee, IntakeError, ResendMode, Source,
-    SourceContext, SourceError,
+    BuildContext, Classify, ErrorClass, Guarantee, IntakeError, ResendMode, Source, SourceContext,
+    SourceError,
 };
-use support::backoff::jittered;
-use support::failure_log::{FailureLog, seconds};
 use support::mutant;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::broker::{GOODBYE, acknowledged, answered, received};
 use super::round::{Filling, Message, Round};
 use super::storing::{Storing, ended};
 use super::{Arrived, Consume, Load, Problem, Verdict, not_received};
+use crate::puts::Retries;
 
 /// How long a stop waits for the put under way.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// Pauses between puts of a round that only some channels have.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// A source that consumes messages.
 pub struct Consumed<C: Consume> {
     name: Arc<str>,
     metrics: Metrics,
-    entropy: Arc<dyn Entropy>,
     consume: C,
     /// Opened, and not running yet.
     link: Option<C::Link>,
@@ -48,7 +42,7 @@ pub struct Consumed<C: Consume> {
     /// Stops the source once everything before it is stored.
     ending: Option<C::Error>,
     /// Puts of rounds that some channels lack.
-    retries: FailureLog,
+    retries: Retries,
 }
 
 impl<C: Consume> Consumed<C> {
@@ -57,7 +51,6 @@ impl<C: Consume> Consumed<C> {
         Self {
             name: cx.name.clone(),
             metrics: cx.metrics.clone(),
-            entropy: cx.env.entropy.clone(),
             consume,
             link: None,
             waiting: None,
@@ -66,7 +59,7 @@ impl<C: Consume> Consumed<C> {
             storing: None,
             unstored: Vec::new(),
             ending: None,
-            retries: FailureLog::default(),
+            retries: Retries::new(cx.name.clone(), cx.env.entropy.clone()),
         }
     }
 
@@ -170,11 +163,11 @@ impl<C: Consume> Consumed<C> {
             Err(IntakeError::Partly { mut rest, source })
                 if source.class() != ErrorClass::Fatal =>
             {
-                storing.leave_out_stored(&mut rest, &self.name, &*cx.positions);
+                storing.leave_out_stored(&mut rest, &self.name, cx);
                 if rest.parts.is_empty() || mutant!("consume_partly_stored_is_stored") {
                     return self.stored(storing.round, link, &cx.stop).await;
                 }
-                let pause = self.retry_pause(&source);
+                let pause = self.retries.failed(&source);
                 self.storing = Some(Storing::again(storing.round, *rest, pause, cx));
                 Ok(())
             }
@@ -200,12 +193,7 @@ impl<C: Consume> Consumed<C> {
             let problem = Problem::NoEvent("planted".into());
             answered(stop, self.consume.reject(link, ack, &problem)).await?;
         }
-        if let Some((failures, lasted)) = self.retries.over(Instant::now()) {
-            info!(
-                source = %self.name, failures, lasted_seconds = seconds(lasted),
-                "every channel stores batches again"
-            );
-        }
+        self.retries.worked();
         answered(stop, self.consume.acknowledge(link, acknowledged(round.acks))).await
     }
 
@@ -231,18 +219,6 @@ impl<C: Consume> Consumed<C> {
             return Err(not_received(error));
         }
         Ok(())
-    }
-
-    fn retry_pause(&mut self, error: &ChannelError) -> Duration {
-        let (now, text) = (Instant::now(), support::causes::chain(error));
-        self.retries.count(now);
-        if let Some((failures, lasts)) = self.retries.should_log(now, &text) {
-            warn!(
-                source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
-                "some channels have not stored a batch; retrying in those; no event is lost"
-            );
-        }
-        jittered(RETRY.0, RETRY.1, self.retries.failures(), self.entropy.next_u64())
     }
 
     /// Stores messages until the connection ends or the source must stop.
@@ -285,7 +261,7 @@ impl<C: Consume> Consumed<C> {
         let _gone = timeout(GOODBYE, self.consume.pause(&mut link)).await;
         let mut stored = Vec::new();
         if let Some(mut storing) = self.storing.take() {
-            storing.stop_waiting();
+            storing.put.stop_waiting();
             self.storing = Some(storing);
             // A put that takes longer ends before the next connection is opened.
             if let Ok(result) = timeout(DRAIN, ended(&mut self.storing)).await
@@ -333,7 +309,7 @@ impl<C: Consume> Consumed<C> {
             self.storing = None;
         }
         if let Some(storing) = &mut self.storing {
-            storing.stop_waiting();
+            storing.put.stop_waiting();
         } else {
             return;
         }

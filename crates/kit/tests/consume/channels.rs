@@ -44,6 +44,10 @@ struct Inner {
     all: Vec<One>,
     puts: usize,
     broken: Vec<String>,
+    /// Bytes of the largest batch that fits.
+    limit: u64,
+    /// Lives of the agent so far.
+    kills: u64,
 }
 
 /// The channels, in order.
@@ -51,8 +55,6 @@ pub(crate) struct Channels {
     inner: Mutex<Inner>,
     /// Duration of each put.
     latency: Duration,
-    /// Bytes of the largest batch that fits.
-    limit: u64,
     changed: Notify,
 }
 
@@ -63,8 +65,8 @@ impl Channels {
 
     pub(crate) fn with(count: usize, latency: Duration, limit: u64) -> Self {
         let all = (0..count).map(|_| One::default()).collect();
-        let inner = Mutex::new(Inner { all, ..Inner::default() });
-        Self { inner, latency, limit, changed: Notify::new() }
+        let inner = Mutex::new(Inner { all, limit, ..Inner::default() });
+        Self { inner, latency, changed: Notify::new() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -96,9 +98,18 @@ impl Channels {
         self.inner().broken.clone()
     }
 
+    /// Waits forever if the agent of a put was killed.
+    async fn alive(&self, kills: u64) {
+        if self.inner().kills != kills {
+            std::future::pending().await
+        }
+    }
+
     async fn room(&self) {
+        let kills = self.inner().kills;
         loop {
             let changed = self.changed.notified();
+            self.alive(kills).await;
             if self.inner().all.iter().all(|one| !one.is_full) {
                 return;
             }
@@ -107,14 +118,16 @@ impl Channels {
     }
 
     async fn put(&self, parts: Vec<(usize, Batch)>, is_rest: bool) -> Result<(), IntakeError> {
-        {
+        let kills = {
             let mut inner = self.inner();
             inner.puts += 1;
             if inner.puts > 1 {
                 inner.broken.push("two puts at a time".into());
             }
-        }
+            inner.kills
+        };
         tokio::time::sleep(self.latency).await;
+        self.alive(kills).await;
         let mut inner = self.inner();
         inner.puts -= 1;
         let (puts, mut lacking, mut failure) = (parts.len(), Vec::new(), None);
@@ -144,6 +157,25 @@ impl Channels {
     }
 }
 
+#[allow(dead_code, reason = "only the tests of `follow` change channels between two lives")]
+impl Channels {
+    /// Sets the bytes of the largest batch that fits.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.inner().limit = limit;
+    }
+
+    /// Kills the agent: puts under way store nothing.
+    pub(crate) fn kill(&self) {
+        let mut inner = self.inner();
+        (inner.kills, inner.puts) = (inner.kills + 1, 0);
+    }
+
+    /// Replaces the channel by an empty one.
+    pub(crate) fn clear(&self, channel: usize) {
+        self.inner().all[channel] = One::default();
+    }
+}
+
 impl One {
     fn store(&mut self, batch: &Batch) {
         let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
@@ -163,8 +195,9 @@ impl Intake for Channels {
     }
 
     async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        if size.bytes > self.limit {
-            let (size_bytes, capacity_bytes) = (size.bytes, self.limit);
+        let limit = self.inner().limit;
+        if size.bytes > limit {
+            let (size_bytes, capacity_bytes) = (size.bytes, limit);
             let channel = "c0".to_owned();
             return Err(ChannelError::TooLarge { channel, size_bytes, capacity_bytes }.into());
         }
@@ -183,8 +216,10 @@ impl PositionIntake for Channels {
         self.inner().all.iter().map(|one| one.positions.clone()).collect()
     }
 
-    async fn accept_into(&self, _batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
-        unreachable!("interceptors and selector do not run again")
+    async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
+        self.room().await;
+        let parts = channels.iter().map(|channel| (*channel, batch.clone())).collect();
+        self.put(parts, false).await
     }
 
     async fn accept_rest(&self, rest: Rest) -> Result<(), IntakeError> {

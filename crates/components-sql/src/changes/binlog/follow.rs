@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
+use kit::follow::Puts;
 use metrics::FloatGauge;
 use mysql_async::BinlogStream;
-use pipeline::{Intake, SourceError};
+use pipeline::SourceError;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -71,7 +72,7 @@ impl Changes {
     pub(super) async fn follow_log(
         &mut self,
         state: State,
-        intake: &dyn Intake,
+        puts: &mut Puts,
     ) -> Result<(), SourceError> {
         let options = self.options.clone();
         let known = state
@@ -91,7 +92,7 @@ impl Changes {
                 Some(next) => Ok(next),
                 None => {
                     if reading.assembler.is_between() && !reading.assembler.gather.is_empty() {
-                        self.flush_log(&mut reading).await?;
+                        self.flush_log(&mut reading, puts).await?;
                         (heard, moved) = (Instant::now(), Instant::now());
                     }
                     timeout(HEARTBEAT_INTERVAL.min(options.heartbeat), stream.next()).await
@@ -108,7 +109,7 @@ impl Changes {
                             reading.proof.enter(head);
                         }
                         Step::Changes(changes) => {
-                            self.changes(&mut reading, changes, intake).await?;
+                            self.changes(&mut reading, changes, puts).await?;
                         }
                     }
                 }
@@ -123,7 +124,7 @@ impl Changes {
                 Err(_) => {}
             }
             if moved.elapsed() >= options.heartbeat && reading.assembler.has_news() {
-                self.flush_log(&mut reading).await?;
+                self.flush_log(&mut reading, puts).await?;
                 (heard, moved) = (Instant::now(), Instant::now());
             }
         }
@@ -134,7 +135,7 @@ impl Changes {
         &mut self,
         reading: &mut Reading,
         changes: log::Changes,
-        intake: &dyn Intake,
+        puts: &mut Puts,
     ) -> Result<(), SourceError> {
         if changes.is_begin {
             reading.assembler.begin(changes.lsn, changes.millis, changes.xid);
@@ -164,8 +165,8 @@ impl Changes {
             for change in made {
                 reading.assembler.change(index, change).map_err(refused)?;
                 let gather = &reading.assembler.gather;
-                if gather.is_full(self.options.batch_bytes, intake.batch_bytes_max()) {
-                    self.flush_log(reading).await?;
+                if gather.is_full(self.options.batch_bytes, puts.batch_bytes_max()) {
+                    self.flush_log(reading, puts).await?;
                 }
             }
         }
@@ -177,11 +178,15 @@ impl Changes {
     }
 
     /// Stores the events so far.
-    async fn flush_log(&mut self, reading: &mut Reading) -> Result<(), SourceError> {
+    async fn flush_log(
+        &mut self,
+        reading: &mut Reading,
+        puts: &mut Puts,
+    ) -> Result<(), SourceError> {
         let (base, proof) = (reading.log.base.clone(), reading.proof.to_string());
         reading.assembler.log = Some(position::Log { base, proof });
         let (gathered, state) = reading.assembler.flush(&self.name).map_err(refused)?;
-        self.put(gathered, state.number).await?;
+        self.put(gathered, puts).await;
         reading.stored.store(state.done.0, Ordering::Relaxed);
         if let Some(millis) = reading.assembler.committed_millis {
             self.committed.set(millis as f64 / 1000.0);

@@ -17,9 +17,10 @@
 
 use std::time::Duration;
 
+use kit::follow::Puts;
 use mysql_async::prelude::Queryable;
+use pipeline::SourceError;
 use pipeline::env::unix_millis;
-use pipeline::{Intake, SourceError};
 use tokio::time::timeout;
 
 use super::super::Changes;
@@ -44,20 +45,20 @@ impl Changes {
         &mut self,
         mut state: State,
         is_void: bool,
-        intake: &dyn Intake,
+        puts: &mut Puts,
     ) -> Result<State, SourceError> {
         state.phase = Phase::Snapshot { has_rows: is_void };
         (state.done, state.log) = (Lsn(0), None);
-        self.store(&mut Gather::default(), &mut state).await?;
+        self.store(&mut Gather::default(), &mut state, puts).await?;
         let options = self.options.clone();
         let mut server = Server::open(&options.target).await.map_err(failed)?;
         let (begin, log) = server.snapshot(&options).await.map_err(failed)?;
         if options.snapshot || is_void {
-            self.rows_of_log(&mut server, &mut state, begin, intake).await?;
+            self.rows_of_log(&mut server, &mut state, begin, puts).await?;
         }
         state.phase = Phase::Changes;
         (state.done, state.part, state.log) = (begin, None, Some(log));
-        self.store(&mut Gather::default(), &mut state).await?;
+        self.store(&mut Gather::default(), &mut state, puts).await?;
         tracing::info!(source = %self.name, lsn = %begin, "reading changes");
         Ok(state)
     }
@@ -68,7 +69,7 @@ impl Changes {
         server: &mut Server,
         state: &mut State,
         begin: Lsn,
-        intake: &dyn Intake,
+        puts: &mut Puts,
     ) -> Result<(), SourceError> {
         let is_void = state.phase == Phase::Snapshot { has_rows: true };
         let millis = unix_millis(self.env.clock.now()) as i64;
@@ -110,15 +111,15 @@ impl Changes {
                 let row = mysql::values(row).into_iter().map(Cell::Value).collect();
                 gather.push(&table, Change::Snapshot(row), at).map_err(refused)?;
                 at.change += 1;
-                if gather.is_full(options.batch_bytes, intake.batch_bytes_max()) {
+                if gather.is_full(options.batch_bytes, puts.batch_bytes_max()) {
                     state.part = Some(Part { commit: begin, changes: at.change });
-                    self.store(&mut gather, state).await?;
+                    self.store(&mut gather, state, puts).await?;
                 }
             }
         }
         if !gather.is_empty() {
             state.part = Some(Part { commit: begin, changes: at.change });
-            self.store(&mut gather, state).await?;
+            self.store(&mut gather, state, puts).await?;
         }
         tracing::info!(source = %self.name, rows = at.change, "snapshot stored");
         Ok(())

@@ -10,8 +10,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kit::follow::Puts;
 use metrics::FloatGauge;
-use pipeline::{Intake, SourceError};
+use pipeline::SourceError;
 use tokio::task::JoinError;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -50,7 +51,7 @@ impl Changes {
     pub(super) async fn follow(
         &mut self,
         state: State,
-        intake: &dyn Intake,
+        puts: &mut Puts,
     ) -> Result<(), SourceError> {
         let options = self.options.clone();
         let mut wire = Replication::open(&options.target).await.map_err(failed)?;
@@ -71,7 +72,7 @@ impl Changes {
                 replaced = &mut watching => {
                     // Store the received changes before reporting the error.
                     if !assembler.gather.is_empty() {
-                        self.flush(&mut stream, &mut assembler).await?;
+                        self.flush(&mut stream, &mut assembler, puts).await?;
                     }
                     let problem = |error: JoinError| refused(error.to_string());
                     return Err(replaced.map_or_else(problem, failed));
@@ -84,10 +85,10 @@ impl Changes {
                     heard = Instant::now();
                     self.message(&mut assembler, message).await?;
                     let is_full =
-                        assembler.gather.is_full(options.batch_bytes, intake.batch_bytes_max());
+                        assembler.gather.is_full(options.batch_bytes, puts.batch_bytes_max());
                     let is_end = assembler.is_between() && !stream.wire.has_more();
                     if (is_full || is_end) && !assembler.gather.is_empty() {
-                        self.flush(&mut stream, &mut assembler).await?;
+                        self.flush(&mut stream, &mut assembler, puts).await?;
                         moved = Instant::now();
                     }
                     continue;
@@ -102,7 +103,7 @@ impl Changes {
             // A database that shuts down requests and awaits the final confirmation.
             let is_due = has_to_answer || moved.elapsed() >= options.heartbeat;
             if is_due && assembler.has_news() {
-                self.flush(&mut stream, &mut assembler).await?;
+                self.flush(&mut stream, &mut assembler, puts).await?;
                 moved = Instant::now();
             } else if has_to_answer || is_word {
                 let asks = heard.elapsed() >= SILENCE;
@@ -188,14 +189,15 @@ impl Changes {
         &mut self,
         stream: &mut Stream,
         assembler: &mut Assembler,
+        puts: &mut Puts,
     ) -> Result<(), SourceError> {
         let (gathered, state) = assembler.flush(&self.name).map_err(refused)?;
         let mut broken = None;
         {
-            let mut storing = pin!(self.put(gathered, state.number));
+            let mut storing = pin!(self.put(gathered, puts));
             loop {
                 tokio::select! {
-                    stored = &mut storing => break stored?,
+                    () = &mut storing => break,
                     // Finish storing the batch even after a connection error: otherwise another
                     // attempt would not find it in the channel, and store it again.
                     _ = stream.word.tick(), if broken.is_none() => {

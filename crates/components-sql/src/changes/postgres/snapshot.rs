@@ -19,8 +19,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::TryStreamExt;
+use kit::follow::Puts;
+use pipeline::SourceError;
 use pipeline::env::unix_millis;
-use pipeline::{Intake, SourceError};
 use tokio::time::timeout;
 use tokio_postgres::SimpleQueryMessage;
 
@@ -45,12 +46,12 @@ impl Changes {
         &mut self,
         mut state: State,
         is_void: bool,
-        intake: &dyn Intake,
+        puts: &mut Puts,
     ) -> Result<State, SourceError> {
         // From here on, an existing slot belongs to this source.
         state.phase = Phase::Snapshot { has_rows: is_void };
         (state.done, state.part) = (Lsn(0), None);
-        self.store(&mut Gather::default(), &mut state).await?;
+        self.store(&mut Gather::default(), &mut state, puts).await?;
         let options = self.options.clone();
         let mut catalog = Catalog::open(&options.target).await.map_err(failed)?;
         if catalog.slot(&options.slot).await.map_err(failed)?.is_some() {
@@ -68,11 +69,11 @@ impl Changes {
             let begun = catalog.postgres.client.batch_execute(&sql).await;
             begun.map_err(|error| failed(SqlError::postgres(&options.target.address, &error)))?;
             drop(replication);
-            self.rows(&mut catalog, &mut state, begin, intake).await?;
+            self.rows(&mut catalog, &mut state, begin, puts).await?;
         }
         state.phase = Phase::Changes;
         state.done = begin;
-        self.store(&mut Gather::default(), &mut state).await?;
+        self.store(&mut Gather::default(), &mut state, puts).await?;
         tracing::info!(source = %self.name, slot = %options.slot, lsn = %begin, "reading changes");
         Ok(state)
     }
@@ -108,7 +109,7 @@ impl Changes {
         catalog: &mut Catalog,
         state: &mut State,
         begin: Lsn,
-        intake: &dyn Intake,
+        puts: &mut Puts,
     ) -> Result<(), SourceError> {
         let is_void = state.phase == Phase::Snapshot { has_rows: true };
         let millis = unix_millis(self.env.clock.now()) as i64;
@@ -141,13 +142,13 @@ impl Changes {
                 let row = (0..row.len()).map(cell).collect();
                 gather.push(&table, Change::Snapshot(row), at).map_err(refused)?;
                 at.change += 1;
-                if gather.is_full(self.options.batch_bytes, intake.batch_bytes_max()) {
-                    self.store(&mut gather, state).await?;
+                if gather.is_full(self.options.batch_bytes, puts.batch_bytes_max()) {
+                    self.store(&mut gather, state, puts).await?;
                 }
             }
         }
         if !gather.is_empty() {
-            self.store(&mut gather, state).await?;
+            self.store(&mut gather, state, puts).await?;
         }
         tracing::info!(source = %self.name, rows = at.change, "snapshot stored");
         Ok(())

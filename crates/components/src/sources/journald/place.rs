@@ -28,7 +28,7 @@ pub(super) const CURSOR_BYTES_MAX: usize = 1024;
 /// Position of the source, as stored with the events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// Increases with each batch.
+    /// Increases with each batch. Earlier versions read it.
     pub(super) number: u64,
     /// Hash of the selection: a cursor of another selection cannot prove a gap.
     pub(super) of: u64,
@@ -56,11 +56,6 @@ impl Place {
         let value = serde_json::to_vec(self).expect("numbers and texts are JSON");
         let (source, key) = (source.clone(), Bytes::from_static(KEY.as_bytes()));
         SourcePosition { source, key, value: Some(value.into()), after: None }
-    }
-
-    /// Returns true if a channel lacks the batch of this number.
-    pub(super) fn lacks(known: &[(Bytes, Bytes)], number: u64) -> bool {
-        Self::read(known).ok().flatten().is_none_or(|place| place.number < number)
     }
 }
 
@@ -222,12 +217,11 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_read_as_it_is_stored_and_says_which_batch_a_channel_lacks() {
+    fn place_is_read_as_it_is_stored() {
         let place = Place { number: 7, of: 9, since: None, cursor: Some(cursor("a", 1, "b")) };
         let position = place.position(&"in".into());
         let known = [(position.key, position.value.unwrap())];
         assert_eq!(Place::read(&known), Ok(Some(place)));
-        assert!(Place::lacks(&known, 8) && !Place::lacks(&known, 7) && Place::lacks(&[], 1));
         assert_eq!(Place::read(&[]), Ok(None));
         assert!(Place::read(&[(KEY.into(), "x".into())]).is_err());
     }

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use kit::command_errors::Errors;
-use kit::one_channel;
-use kit::until_stored::UntilStored;
+use kit::follow::Puts;
 use kit::waits::until;
 use metrics::Metrics;
-use peers::limits::Cut;
 use pipeline::env::Started;
-use pipeline::{Batch, BatchBuilder, ErrorClass, Intake, SourceError};
+use pipeline::{Batch, BatchBuilder, ErrorClass, SourceError};
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
@@ -26,32 +24,33 @@ const READ_BYTES: usize = 64 << 10;
 pub(super) const BATCH_BYTES: usize = 256 << 10;
 
 /// Divisor of the event limit of downstream agents: it is for plain events, and these have headers.
-const HEADERS: u64 = 8;
+const HEADERS: usize = 8;
 
 /// Reads entries into batches, and stores them.
-pub(super) struct Reading {
+pub(super) struct Reading<'a> {
     source: Arc<str>,
     metrics: Metrics,
     options: Arc<Options>,
-    intake: Arc<dyn Intake>,
-    pub(super) until_stored: UntilStored,
+    puts: &'a mut Puts,
     /// Position after the current batch.
     pub(super) place: Place,
+    /// The entry at which the run ends, and whether it is reached.
+    until: Option<Resumed>,
+    is_reached: bool,
     events: BatchBuilder,
     bytes: usize,
     /// Time at which the first entry of the batch has waited long enough.
     due: Option<Instant>,
 }
 
-impl Reading {
+impl<'a> Reading<'a> {
     pub(super) fn new(
         (source, metrics, options): (Arc<str>, Metrics, Arc<Options>),
-        intake: Arc<dyn Intake>,
-        until_stored: UntilStored,
-        place: Place,
+        puts: &'a mut Puts,
+        (place, until): (Place, Option<Resumed>),
     ) -> Self {
-        let (events, bytes, due) = (BatchBuilder::default(), 0, None);
-        Self { source, metrics, options, intake, until_stored, place, events, bytes, due }
+        let (events, bytes, due, is_reached) = (BatchBuilder::default(), 0, None, false);
+        Self { source, metrics, options, puts, place, until, is_reached, events, bytes, due }
     }
 
     /// Reads and stores the output of a call, to its end.
@@ -72,7 +71,7 @@ impl Reading {
             let read = tokio::select! {
                 biased;
                 () = until(self.due) => {
-                    self.store().await?;
+                    self.store().await;
                     continue;
                 }
                 read = output.read(&mut buffer) => read,
@@ -82,12 +81,16 @@ impl Reading {
             let mut input = &buffer[..read];
             while let Some(entry) = self.next(&mut export, &mut input)? {
                 self.take(&entry, &mut resumed).await?;
+                if self.is_reached {
+                    self.store().await;
+                    return Ok(());
+                }
             }
             if read == 0 {
                 break;
             }
         }
-        self.store().await?;
+        self.store().await;
         let status =
             process.ended().await.map_err(|error| failed("is lost", Some(error.into())))?;
         if status.success() && export.is_between_entries() {
@@ -136,6 +139,11 @@ impl Reading {
             self.count("output_malformed");
             return Err(failed("an entry has no cursor", None));
         };
+        let met_end = self.until.as_mut().map(|until| until.meet(cursor));
+        if let Some(Met::Follows | Met::Gap(Some(_))) = met_end {
+            self.is_reached = true;
+            return Ok(());
+        }
         if let Some(known) = resumed {
             let met = known.meet(cursor);
             if met == Met::Stored {
@@ -159,7 +167,7 @@ impl Reading {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, it)| (*name, &**it)).collect();
         let bytes = body.len() + headers.iter().map(|(_, value)| value.len()).sum::<usize>();
         if self.is_full(bytes) {
-            self.store().await?;
+            self.store().await;
         }
         if entry.is_cut {
             self.count("message_cut");
@@ -168,7 +176,8 @@ impl Reading {
         self.bytes += bytes;
         self.place.cursor = Some(cursor.to_owned());
         if self.is_full(0) {
-            return self.store().await;
+            self.store().await;
+            return Ok(());
         }
         self.due.get_or_insert_with(|| Instant::now() + self.options.batch_timeout);
         Ok(())
@@ -176,38 +185,28 @@ impl Reading {
 
     /// Returns true if an event of `next` bytes must go into another batch.
     fn is_full(&self, next: usize) -> bool {
-        let (here, agreed) = (self.events.len(), self.intake.batch_bytes_max().map(Cut::within));
-        let bytes = agreed.as_ref().map_or(u64::MAX, |cut| cut.body_bytes).min(BATCH_BYTES as u64);
-        let events = agreed.map_or(u64::MAX, |cut| cut.events / HEADERS);
-        let events = events.min(self.options.batch_events as u64).max(1);
-        here > 0 && (here as u64 >= events || (self.bytes + next) as u64 >= bytes)
+        let here = self.events.len();
+        let most = self.puts.limits(BATCH_BYTES, self.options.batch_events * HEADERS);
+        here > 0 && (here >= (most.events / HEADERS).max(1) || self.bytes + next >= most.bytes)
     }
 
     /// Stores the batch with the position after it.
-    async fn store(&mut self) -> Result<(), SourceError> {
+    async fn store(&mut self) {
         self.due = None;
         if self.events.is_empty() {
-            return Ok(());
+            return;
         }
         self.bytes = 0;
         let batch = std::mem::take(&mut self.events).finish();
-        self.put(batch).await
+        self.put(batch).await;
     }
 
     /// Stores a batch with the position.
-    ///
-    /// # Errors
-    /// Fails if the channels reject the batch permanently.
-    pub(super) async fn put(&mut self, mut batch: Batch) -> Result<(), SourceError> {
+    pub(super) async fn put(&mut self, mut batch: Batch) {
         self.place.number += 1;
         self.place.of = self.options.selection.digest();
         batch.envelope.positions.push(self.place.position(&self.source));
-        let number = self.place.number;
-        let lacks = move |known: &[_]| Place::lacks(known, number);
-        match self.until_stored.put(batch, None, lacks).await {
-            Ok(()) => Ok(()),
-            Err(refused) => Err(one_channel::cause(refused).await),
-        }
+        self.puts.put(batch).await;
     }
 }
 

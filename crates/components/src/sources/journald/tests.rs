@@ -145,9 +145,26 @@ async fn reports_missing_features_of_journalctl_with_a_remedy() {
     let error = missing.open(&fixture.cx).await.unwrap_err();
     let cause = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
     assert!(error.message.contains("install") && cause.contains("/no/such"), "{error}: {cause}");
-    let two = position_context(Arc::new(Channels::new(2)), CancellationToken::new());
-    let error = fixture.source.open(&two).await.unwrap_err();
+    let none = position_context(Arc::new(Channels::new(0)), CancellationToken::new());
+    let error = fixture.source.open(&none).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Fatal);
+}
+
+#[tokio::test]
+async fn channel_that_is_behind_gets_the_missing_entries_only() {
+    let script = r#"case "$(wc -l < $0.calls) $*" in
+        "1 "*) entry 1 one; entry 2 two; exit 1 ;;
+        *i=2*) entry 2 two; entry 3 three; exit 1 ;;
+        *) entry 1 one; entry 2 two; entry 3 three; exec sleep 600 ;;
+    esac"#;
+    let mut fixture = Fixture::new(script, json!({}), Arc::new(Channels::new(2)));
+    fixture.run().await;
+    fixture.channels.clear(1);
+    fixture.run().await;
+    for channel in 0..2 {
+        assert_eq!(fixture.channels.bodies(channel), ["one", "two", "three"], "{channel}");
+    }
+    assert_eq!(fixture.counted("cursor_gone"), 0);
 }
 
 #[tokio::test]

@@ -97,6 +97,7 @@ async fn a_batch_that_waits_for_room_at_a_stop_is_stored_to_its_end() {
     let stop = CancellationToken::new();
     let cx = position_context(narrow.clone(), stop.clone());
     let mut source = source(&json!({ "batch_events": 10 }));
+    source.open(&cx).await.unwrap();
     let running = tokio::spawn(async move { source.run(cx).await });
     narrow.wait_for_waiting(1).await;
     stop.cancel();
