@@ -70,9 +70,9 @@ pub(crate) enum MqttError {
     Ahead { address: Arc<str>, limit: usize },
     /// The channels refuse a message permanently.
     #[error(
-        "a channel rejects a message of {address}: {problem}; the source waits and tries again, and \
-         reads no other message: raise the limits of the channel, or remove the message from the \
-         broker"
+        "a channel rejects a message of {address}: {problem}; the source waits and tries again, \
+         and reads no other message: raise the limits of the channel, or remove the message from \
+         the broker"
     )]
     NotStored { address: Arc<str>, problem: String },
     /// A packet cannot be sent to this broker.
