@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Crates of the edge at most, with those that its build runs and its own 21.
-const CRATES_MAX: usize = 205;
+const CRATES_MAX: usize = 206;
 
 /// Crates that bring a store, a broker or a file format.
 const HEAVY: &[&str] = &[
@@ -61,7 +61,7 @@ fn edge_depends_only_on_light_components() {
 }
 
 #[test]
-fn edge_has_at_most_205_crates() {
+fn edge_has_at_most_206_crates() {
     let tree = tree();
     let crates: BTreeSet<(&str, &str)> =
         tree.iter().filter_map(|line| line.split(' ').next().zip(line.split(' ').nth(1))).collect();
