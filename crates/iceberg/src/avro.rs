@@ -60,8 +60,8 @@ fn malformed(error: impl std::fmt::Display) -> TableError {
 }
 
 /// Returns a record schema.
-pub(crate) fn record(name: &str, fields: Vec<Value>) -> Value {
-    json!({"type": "record", "name": name, "fields": fields})
+pub(crate) fn record(name: &str, fields: impl Into<Value>) -> Value {
+    json!({"type": "record", "name": name, "fields": fields.into()})
 }
 
 /// Returns a field of a record schema.

@@ -69,7 +69,7 @@ impl NewManifest {
                 field(134, "content", "int"),
                 field(100, "file_path", "string"),
                 field(101, "file_format", "string"),
-                field(102, "partition", record("r102", fields.collect())),
+                field(102, "partition", record("r102", fields.collect::<Vec<_>>())),
                 field(103, "record_count", "long"),
                 field(104, "file_size_in_bytes", "long"),
             ],
@@ -110,7 +110,10 @@ impl NewManifest {
             put_long(&mut records, file.bytes as i64);
             values.push(own);
         }
-        let partitions = (0..keys.len()).map(|at| summary(values.iter().map(|own| &own[at])));
+        let partitions = (0..keys.len()).map(|at| {
+            let of_field: Vec<_> = values.iter().map(|own| own[at].as_ref()).collect();
+            summary(&of_field)
+        });
         Self {
             content: container(&schema, &metadata, sync, files.len(), &records),
             files: files.len() as u64,
@@ -130,13 +133,14 @@ fn put_value(out: &mut Vec<u8>, value: &PartitionValue) {
     }
 }
 
-fn summary<'v>(values: impl Iterator<Item = &'v Option<PartitionValue>> + Clone) -> Summary {
-    let known = values.clone().flatten();
+/// Returns the summary of one partition field; `values` has its value in each file.
+fn summary(values: &[Option<&PartitionValue>]) -> Summary {
+    let known = || values.iter().copied().flatten();
     Summary {
-        contains_null: values.clone().any(Option::is_none),
+        contains_null: values.contains(&None),
         contains_nan: Some(false),
-        lower: known.clone().min().map(PartitionValue::bound),
-        upper: known.max().map(PartitionValue::bound),
+        lower: known().min().map(PartitionValue::bound),
+        upper: known().max().map(PartitionValue::bound),
     }
 }
 
@@ -146,14 +150,14 @@ mod tests {
 
     #[test]
     fn bounds_of_partitions_cover_all_files() {
-        let values = [Some(PartitionValue::Int(-3)), None, Some(PartitionValue::Int(258))];
-        let both = summary(values.iter());
+        let (low, high) = (PartitionValue::Int(-3), PartitionValue::Int(258));
+        let both = summary(&[Some(&low), None, Some(&high)]);
         assert!(both.contains_null);
         assert_eq!(
             (both.lower.unwrap(), both.upper.unwrap()),
             (vec![253, 255, 255, 255], vec![2, 1, 0, 0])
         );
-        let none = summary(values[1..2].iter());
+        let none = summary(&[None]);
         assert_eq!((none.contains_null, none.lower, none.upper), (true, None, None));
     }
 }
