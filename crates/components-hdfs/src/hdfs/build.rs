@@ -33,27 +33,12 @@ impl Config {
     ) -> Result<HdfsSink, BuildError> {
         let format = Format::new(&self.encoder, &self.codec, cx)?;
         let rules = self.rules(url.path(), &LocalHost(&cx.env))?;
-        let positive = |setting: &str, value: Option<u64>| match value {
-            Some(0) => Err(BuildError::invalid(setting, "must be greater than 0")),
-            _ => Ok(()),
-        };
-        positive("roll.size_max", self.roll.size_max.map(|size| size.0))?;
-        positive("roll.count_max", self.roll.count_max)?;
-        positive("replication", self.replication.map(u64::from))?;
-        positive("buckets_max", Some(self.buckets_max as u64))?;
-        if self.block_size.is_some_and(|size| size.0 <= BLOCK_RESERVE) {
-            return Err(BuildError::invalid("block_size", "must be more than 1MiB"));
-        }
+        self.check_numbers()?;
         let names = self.names(cx, &format)?;
         let marker = self.marker(&rules, cx)?;
         let compact = self.compact(&rules, &format, cx)?;
         let registration = self.registration(url, &rules, &format, cx)?;
         let target = self.target(url, &rules, &format, cx)?;
-        if self.sweep_after.0 < self.roll.age_max.0 {
-            let problem = "must be at least `roll.age_max`, because an open file may stay \
-                           unchanged that long";
-            return Err(BuildError::invalid("sweep_after", problem));
-        }
         let keeping =
             Options { names, compact_after: COMPACT_AFTER, sweep_after: self.sweep_after.0 };
         let limits = Limits {
@@ -103,6 +88,27 @@ impl Config {
             session: None,
             traces: cx.get(),
         })
+    }
+
+    /// Rejects numbers that cannot work.
+    fn check_numbers(&self) -> Result<(), BuildError> {
+        let positive = |setting: &str, value: Option<u64>| match value {
+            Some(0) => Err(BuildError::invalid(setting, "must be greater than 0")),
+            _ => Ok(()),
+        };
+        positive("roll.size_max", self.roll.size_max.map(|size| size.0))?;
+        positive("roll.count_max", self.roll.count_max)?;
+        positive("replication", self.replication.map(u64::from))?;
+        positive("buckets_max", Some(self.buckets_max as u64))?;
+        if self.block_size.is_some_and(|size| size.0 <= BLOCK_RESERVE) {
+            return Err(BuildError::invalid("block_size", "must be more than 1MiB"));
+        }
+        if self.sweep_after.0 < self.roll.age_max.0 {
+            let problem = "must be at least `roll.age_max`, because an open file may stay \
+                           unchanged that long";
+            return Err(BuildError::invalid("sweep_after", problem));
+        }
+        Ok(())
     }
 
     /// Returns the rules that map events to directories.

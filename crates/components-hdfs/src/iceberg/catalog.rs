@@ -65,11 +65,18 @@ pub(crate) struct RestCatalog {
     url: String,
     warehouse: Option<String>,
     authorization: Option<HeaderValue>,
-    tokens: Option<(TokenServer, Mutex<Option<(HeaderValue, Instant)>>)>,
+    tokens: Option<Tokens>,
     timeout: Duration,
     name: TableName,
     /// Paths of the namespaces, and of this namespace, once the catalog was asked for its settings.
     paths: OnceCell<Paths>,
+}
+
+/// Tokens of a server.
+struct Tokens {
+    server: TokenServer,
+    /// The last one, and when it is replaced.
+    kept: Mutex<Option<(HeaderValue, Instant)>>,
 }
 
 struct Paths {
@@ -99,7 +106,7 @@ impl RestCatalog {
             url,
             warehouse,
             authorization,
-            tokens: tokens.map(|server| (server, Mutex::default())),
+            tokens: tokens.map(|server| Tokens { server, kept: Mutex::default() }),
             timeout,
             name,
             paths: OnceCell::new(),
@@ -108,7 +115,9 @@ impl RestCatalog {
 
     /// Returns the value of `Authorization`, and fetches a token if necessary.
     async fn authorization(&self) -> Result<Option<HeaderValue>, CatalogError> {
-        let Some((server, kept)) = &self.tokens else { return Ok(self.authorization.clone()) };
+        let Some(Tokens { server, kept }) = &self.tokens else {
+            return Ok(self.authorization.clone());
+        };
         let mut kept = kept.lock().await;
         if let Some((value, until)) = &*kept
             && Instant::now() < *until
@@ -154,7 +163,7 @@ impl RestCatalog {
             return Ok(whole(response.into_body(), &url, ANSWER_BYTES_MAX, self.timeout).await?);
         }
         if response.status() == StatusCode::UNAUTHORIZED
-            && let Some((_, kept)) = &self.tokens
+            && let Some(Tokens { kept, .. }) = &self.tokens
         {
             *kept.lock().await = None;
         }
