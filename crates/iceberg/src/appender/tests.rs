@@ -38,7 +38,6 @@ struct Model {
     sequence: u64,
     number: Option<u64>,
     rows: Rows,
-    /// Earlier snapshots.
     history: Vec<(Option<u64>, Rows)>,
 }
 
@@ -81,9 +80,7 @@ enum Other {
     Commits,
     /// Rolls the table back to an earlier snapshot.
     RollsBack,
-    /// Removes the number.
     RemovesNumber,
-    /// Restores an older number.
     LowersNumber,
     /// Drops the table and creates it again, with its properties.
     Replaces,
