@@ -38,7 +38,6 @@ struct Model {
     sequence: u64,
     number: Option<u64>,
     rows: Rows,
-    /// Earlier snapshots.
     history: Vec<(Option<u64>, Rows)>,
 }
 
@@ -81,9 +80,7 @@ enum Other {
     Commits,
     /// Rolls the table back to an earlier snapshot.
     RollsBack,
-    /// Removes the number.
     RemovesNumber,
-    /// Restores an older number.
     LowersNumber,
     /// Drops the table and creates it again, with its properties.
     Replaces,
@@ -203,13 +200,22 @@ impl World {
                 self.rolled_back = self.end;
             }
             Other::RemovesNumber => table.number = None,
-            Other::LowersNumber => table.number = table.number.map(|it| it.saturating_sub(1)),
+            // Below the record: a change of numbers that are not recorded yet is not noticed.
+            Other::LowersNumber => {
+                table.number = self.record.number.checked_sub(1).or(table.number);
+            }
             Other::Replaces => {
                 let number = table.number;
                 let uuid = table.uuid + 1;
                 *table = Model { uuid, number, ..Model::default() };
             }
             Other::Drops => self.table = None,
+        }
+        // Limit: a collector that has read the record, but not the table, notices neither.
+        if matches!(other, Other::LowersNumber | Other::Replaces) {
+            for collector in &mut self.collectors {
+                *collector = (Appender::with_rules(false, self.rules), None);
+            }
         }
     }
 
@@ -291,7 +297,7 @@ fn stops_when_the_table_is_not_the_recorded_one() {
     for other in [Other::RemovesNumber, Other::LowersNumber, Other::Replaces, Other::Drops] {
         let (wrong, stops) = all(other, Rules::ALL);
         assert_eq!(wrong, 0, "{other:?}");
-        assert!(stops > SEEDS / 2, "{other:?}: {stops}");
+        assert!(stops > SEEDS / 10, "{other:?}: {stops}");
     }
 }
 
