@@ -101,7 +101,7 @@ impl Channels {
     /// Waits forever if the agent of a put was killed.
     async fn alive(&self, kills: u64) {
         if self.inner().kills != kills {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -157,7 +157,7 @@ impl Reader {
         if id != self.log.inner().id.to_le_bytes() {
             return Err(failed(ErrorClass::Blocked, "the position belongs to another log"));
         }
-        Ok(Some(u64::from_le_bytes(next.try_into().unwrap()) as usize))
+        Ok(Some(u64::from_le_bytes(next.try_into().expect("a position has 8 bytes")) as usize))
     }
 }
 

@@ -40,10 +40,10 @@ impl Run {
         support::mutants::plant_by_environment();
         let channels = Arc::new(channels);
         let log = Log::new(channels.clone());
-        Self::run(log, channels, catch_up, drain)
+        Self::spawn(log, channels, catch_up, drain)
     }
 
-    fn run(log: Arc<Log>, channels: Arc<Channels>, catch_up: CatchUp, drain: Duration) -> Self {
+    fn spawn(log: Arc<Log>, channels: Arc<Channels>, catch_up: CatchUp, drain: Duration) -> Self {
         let cx = BuildContext::alone("in", Path::new("unused"), env::real());
         let reader = Reader { log: log.clone(), catch_up, batch_max: BATCH_MAX, drain };
         let mut source = Followed::new(&cx, reader);
@@ -58,7 +58,8 @@ impl Run {
                     Err(error) => Err(error),
                 };
                 let Err(error) = ended else { return None };
-                *last.lock().unwrap() = Some(format!("{:?}: {error}", error.class));
+                *last.lock().expect("no holder panics") =
+                    Some(format!("{:?}: {error}", error.class));
                 if error.class == ErrorClass::Fatal || context.stop.is_cancelled() {
                     return Some(error);
                 }
@@ -80,7 +81,7 @@ impl Run {
         running.abort();
         let _ = running.await;
         change(&channels);
-        Self::run(log, channels, catch_up, drain)
+        Self::spawn(log, channels, catch_up, drain)
     }
 
     /// Waits for a state. No rule may be broken before it.
@@ -107,7 +108,7 @@ impl Run {
     }
 
     pub(crate) fn error(&self) -> String {
-        self.error.lock().unwrap().clone().unwrap_or_default()
+        self.error.lock().expect("no holder panics").clone().unwrap_or_default()
     }
 
     /// Stops the source; its error and the duration of the stop.
