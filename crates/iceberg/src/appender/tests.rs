@@ -316,7 +316,6 @@ fn each_rule_prevents_a_wrong_table() {
         ("recall twice", Other::RemovesNumber, off(|it| it.recall_twice = false)),
     ] {
         let (wrong, _) = all(other, rules);
-        println!("without `{name}`: {wrong} of {SEEDS} seeds are wrong");
         assert!(wrong > 0, "no seed needs the rule `{name}`");
     }
 }
