@@ -193,7 +193,9 @@ impl Files {
     }
 }
 
-/// Asserts that the whole input, and pieces of `piece` bytes, give the same result.
+/// Asserts that the whole input, and pieces of `piece` bytes, give the same result. The settings
+/// must disable `repeat_window`: a call counts as repeated if an equal one before it was not
+/// answered, and when the source notices that the client is gone depends on the pieces.
 pub(crate) fn in_any_pieces(
     kind: &str,
     settings: &serde_json::Value,

@@ -322,6 +322,7 @@ mod tests {
     use std::path::Path;
 
     use pipeline::BatchBuilder;
+    use pipeline::settings::Settings;
     use pipeline::testkit::build;
     use serde_json::{Value, json};
 
@@ -350,7 +351,7 @@ mod tests {
     #[test]
     fn resent_batches_keep_their_ids_and_headers_of_the_server_are_dropped() {
         let cx = BuildContext::alone("out", Path::new("unused"), env::real());
-        let sink: Config = serde_json::from_value(config(&json!({}))).unwrap();
+        let sink: Config = Settings::from_json(&config(&json!({}))).read().unwrap();
         let sink = sink.nats(&cx).unwrap();
         let mut builder = BatchBuilder::default();
         let named = |name, value| [("b", "c"), (name, value)];

@@ -7,10 +7,10 @@ use pipeline::{Floors, KeySet};
 use prost::Message;
 use support::mutant;
 
+use super::carried::Carried;
 use super::entry::{FileBody, StagedFile, author_of, bytes_of};
 use super::frame::{self, EntryError};
 use super::merge::{MergeBody, Merges};
-use super::tables::Carried;
 use super::view::{Settled, Totals, View};
 
 const MAGIC: &[u8; 8] = b"AQCHECKP";

@@ -39,12 +39,13 @@
 //! | `fence` | cleans up after other collectors |
 //! | `idle` | finds collectors that may be dead: pure |
 //! | `notes` | directories that get files, for later work on behalf of their readers |
-//! | `tables` | commits that a table lacks, and how far it got |
+//! | `tables`, `carried` | commits that a table lacks, and how far it got |
 //! | `compact` | turns a generation of many entries into one checkpoint |
 //! | [`merge`] | merges small files of one directory into a large one |
 
 mod append;
 mod audit;
+mod carried;
 mod change;
 mod checkpoint;
 pub mod committer;

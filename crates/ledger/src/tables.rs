@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use super::carried::Carried;
 use super::dataset::{Dataset, Token};
 use super::entry::{Kind, StagedFile};
 use super::error::LedgerError;
@@ -24,15 +25,6 @@ use super::store::Ledger;
 const READ_MAX: u64 = 256;
 /// Stands for the identity of the table in a record that has none.
 const NO_TABLE: &str = "-";
-
-/// Files of entries that a checkpoint has replaced, for a table that lacks them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Carried {
-    /// Every commit from this index on is known.
-    pub(super) from: u64,
-    /// Files of these commits.
-    pub(super) commits: BTreeMap<u64, Vec<StagedFile>>,
-}
 
 /// How far a table got, as recorded in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]

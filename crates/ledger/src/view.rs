@@ -6,10 +6,10 @@ use std::ops::{Add, Sub};
 use pipeline::{Epoch, Floors, Identity, KeySet, Origin};
 use support::mutant;
 
+use super::carried::Carried;
 use super::dataset::WriterId;
 use super::entry::{Entry, Kind, StagedFile};
 use super::merge::{Merge, Merges};
-use super::tables::Carried;
 
 /// The contents of a ledger's entries, up to [`View::next`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -21,7 +21,9 @@ pub(super) fn avro(input: &[u8]) -> usize {
     let read = formats::avro::read_all(input);
     let (choice, stream) = chosen(input);
     let compression = if choice & 1 == 1 { "deflate" } else { "none" };
-    let settings = json!({ "listen": "x:1", "compression": compression, "request_max": "1MiB" });
+    let settings = json!({
+        "listen": "x:1", "compression": compression, "request_max": "1MiB", "repeat_window": "0s",
+    });
     if stream.len() <= STREAM_MAX {
         let piece = 1 + choice / 2;
         let outcome = match choice & 1 {
@@ -58,7 +60,9 @@ pub(super) fn thrift(input: &[u8]) -> usize {
         _ => (Protocol::Binary, "binary"),
     };
     if choice & 2 == 2 {
-        let settings = json!({ "listen": "x:1", "protocol": name, "frame_max": "1MiB" });
+        let settings = json!({
+            "listen": "x:1", "protocol": name, "frame_max": "1MiB", "repeat_window": "0s",
+        });
         let stream = &message[..message.len().min(STREAM_MAX)];
         return in_any_pieces("thrift", &settings, stream, 1 + choice / 4).events.len();
     }

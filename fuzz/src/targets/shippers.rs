@@ -15,7 +15,7 @@ pub(super) fn fluent(input: &[u8]) -> usize {
     let (choice, piece, stream) = settings_and_stream(input);
     let mut settings = json!({
         "listen": "x:1", "require_ack": choice & 1 == 1, "message_max": MESSAGE_MAX,
-        "headers": { "host": "host.name" },
+        "headers": { "host": "host.name" }, "repeat_window": "0s",
     });
     if choice & 2 == 2 {
         settings["body_field"] = json!("log");
@@ -39,6 +39,7 @@ pub(super) fn lumberjack(input: &[u8]) -> usize {
     let (choice, piece, stream) = settings_and_stream(input);
     let mut settings = json!({
         "listen": "x:1", "message_max": MESSAGE_MAX, "headers": { "host": "host.name" },
+        "repeat_window": "0s",
     });
     if choice & 1 == 1 {
         settings["body_field"] = json!("message");

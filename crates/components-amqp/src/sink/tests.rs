@@ -5,6 +5,7 @@ use std::path::Path;
 use fe2o3_amqp::types::definitions::{
     AmqpError as Condition, ConnectionError, Error, ErrorCondition, LinkError,
 };
+use pipeline::settings::Settings;
 use pipeline::testkit::build;
 use pipeline::{BatchBuilder, BuildContext, Epoch, Identity, Origin, Sequence};
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
 fn sink(more: &Value) -> Amqp {
     let mut settings = good();
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let config: Config = serde_json::from_value(settings).unwrap();
+    let config: Config = Settings::from_json(&settings).read().unwrap();
     Amqp {
         target: config.broker.target(&context()).unwrap(),
         address: config.address,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pipeline::settings::Settings;
 use pipeline::testkit::build;
 use pipeline::{BatchBuilder, BuildContext, Epoch, Identity, Origin, Sequence};
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ fn an_event_selects_its_routing_key_and_keeps_its_id_when_resent() {
     let mut settings = good();
     settings["routing_key"] = json!("logs.%{site}");
     settings["message_max"] = json!("1KiB");
-    let config: Config = serde_json::from_value(settings).unwrap();
+    let config: Config = Settings::from_json(&settings).read().unwrap();
     let sink = config.rabbit(&context()).unwrap();
     let mut builder = BatchBuilder::default();
     let long = "a".repeat(251);
