@@ -203,8 +203,9 @@ pub fn new_spec(schema: &Value, from_path: &[String]) -> Value {
     json!({"spec-id": 0, "fields": fields})
 }
 
-/// Decodes `%XX` in the value of a directory. A value cut within an escape stays unchanged.
-fn unescaped(value: &str) -> String {
+/// Decodes `%XX` in the value of a directory. A value cut within an escape stays unchanged, so that
+/// two directories never have the same value.
+pub fn unescaped(value: &str) -> String {
     let bytes = value.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while let Some(byte) = bytes.get(at) {

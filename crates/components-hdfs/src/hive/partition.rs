@@ -1,5 +1,7 @@
 //! Maps a directory to a partition: `day=2026-11-26/host=web-1`.
 
+use iceberg::partition::unescaped;
+
 /// The partition columns of a path, from its folders `name=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keys(Vec<String>);
@@ -74,21 +76,6 @@ impl Keys {
         let values = values.collect::<Option<Vec<_>>>()?;
         Some(Partition { directory: directory.to_owned(), values })
     }
-}
-
-/// Decodes a value. A value cut within an escape stays unchanged, so that two folders are never one
-/// partition.
-fn unescaped(value: &str) -> String {
-    let bytes = value.as_bytes();
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while let Some(byte) = bytes.get(at) {
-        let digits = (*byte == b'%').then(|| value.get(at + 1..at + 3)).flatten();
-        let is_hex = |digits: &&str| digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let escaped = digits.filter(is_hex).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        out.push(escaped.unwrap_or(*byte));
-        at += if escaped.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8(out).unwrap_or_else(|_| value.to_owned())
 }
 
 #[cfg(test)]
