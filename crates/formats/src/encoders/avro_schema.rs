@@ -265,7 +265,7 @@ mod tests {
     fn settings_that_do_not_go_together_are_refused_with_their_names() {
         for (settings, setting, says) in [
             (json!({ "schema": "{" }), "schema", "it is not JSON"),
-            (json!({ "schema": r#""nothing""# }), "schema", "no type `nothing`"),
+            (json!({ "schema": r#""nothing""# }), "schema", "`nothing` is not defined"),
             (json!({ "schemas": { "u": "{" } }), "schemas.\"u\"", "it is not JSON"),
             (json!({ "schema_urls": ["u"] }), "schema_urls", "has an effect only with `schema`"),
             (json!({ "registry_id": 1 }), "registry_id", "has an effect only with `schema`"),

@@ -127,7 +127,7 @@ fn refuses_a_block_that_contradicts_its_header() {
             vec![2, 2],
             "record 2: the Avro data is damaged, or has another schema: it ends within a value",
         ),
-        (1, vec![2, 2], "1 records, and bytes follow"),
+        (1, vec![2, 2], "bytes follow its last value"),
         (-1, vec![2], "a block of -1 records"),
         (i64::MAX, vec![2], "record 1: the Avro data is damaged"),
         (
@@ -177,7 +177,7 @@ fn a_head_that_is_none_is_refused_with_what_is_wrong() {
         (file(&[], &[]), "no `avro.schema`"),
         (file(&[("avro.schema", b"\xff")], &[]), "not UTF-8"),
         (schema("{"), "its schema cannot be read: EOF"),
-        (schema(r#""Unknown""#), "no type `Unknown`"),
+        (schema(r#""Unknown""#), "type `Unknown` is not defined"),
         (schema(&format!("[{}", "1".repeat(1000))), "its schema cannot be read"),
         (schema(r#""null""#), "values have no bytes"),
         (schema(r#"{"type":"record","name":"R","fields":[]}"#), "values have no bytes"),
