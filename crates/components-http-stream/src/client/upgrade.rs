@@ -38,9 +38,10 @@ impl Client {
         }
         if let Err(error) = opening.check(response.headers(), &self.headers) {
             let problem = match &error {
-                NotOpened::Subprotocol(_) => {
-                    format!("{error}: set it in `access.headers` as `sec-websocket-protocol`")
-                }
+                NotOpened::Subprotocol(name) => format!(
+                    "the server uses the WebSocket subprotocol `{name}`, which was not requested: \
+                     set it in `access.headers` as `sec-websocket-protocol`"
+                ),
                 _ => error.to_string(),
             };
             return Err(Failure::Unexpected { url, problem }.into());

@@ -42,7 +42,10 @@ pub enum NotOpened {
     )]
     Extensions(String),
     /// Messages would have another meaning.
-    #[error("the server uses the WebSocket subprotocol `{0}`, which was not requested")]
+    #[error(
+        "the server uses the WebSocket subprotocol `{0}`, which was not requested; check the URL, \
+         or a proxy in between"
+    )]
     Subprotocol(String),
 }
 
