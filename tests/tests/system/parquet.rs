@@ -48,12 +48,12 @@ const COLUMNS: &str = r#"[
     { name = "raw", type = "bytes", from = "tags" },
 ]"#;
 
-const SCHEMA: &str = "message event { required int64 n; required binary site (STRING); \
-    optional binary text (STRING); optional boolean ok; optional int32 user; \
-    optional double ratio; optional float part; optional int32 price (DECIMAL(9,2)); \
-    optional fixed_len_byte_array(16) balance (DECIMAL(38,1)); optional binary tags (JSON); \
-    optional int32 day (DATE); optional int64 at (TIMESTAMP(MICROS,true)); \
-    optional binary raw; }";
+const SCHEMA: &str = "message event { required int64 n = 1; required binary site (STRING) = \
+    2; optional binary text (STRING) = 3; optional boolean ok = 4; optional int32 user = 5; \
+    optional double ratio = 6; optional float part = 7; optional int32 price (DECIMAL(9,2)) = \
+    8; optional fixed_len_byte_array(16) balance (DECIMAL(38,1)) = 9; optional binary tags \
+    (JSON) = 10; optional int32 day (DATE) = 11; optional int64 at (TIMESTAMP(MICROS,true)) = \
+    12; optional binary raw = 13; }";
 
 /// Returns a number with as many digits as it needs: inexact readers differ.
 fn ratio(n: usize) -> f64 {

@@ -223,21 +223,23 @@ fn rows_of_csv_avro_and_headers_are_read_by_java_once_through_kills() {
     wait_until_stored(&agent, &dir.join("spool"));
     agent.stop(Duration::from_secs(25));
 
-    let schema = "message event { optional int64 n; optional binary text (STRING); \
-        optional double ratio; optional int64 at (TIMESTAMP(MICROS,true)); optional boolean ok; }";
+    let schema = "message event { optional int64 n = 1; optional binary text (STRING) = 2; \
+        optional double ratio = 3; optional int64 at (TIMESTAMP(MICROS,true)) = 4; optional \
+        boolean ok = 5; }";
     let fits = |n: &usize| n % MISFIT != MISFIT / 2;
     are_equal(
         &rows(&format!("{url}/lines"), dir, schema),
         (0..LINES).filter(fits).map(row_of_line),
     );
-    let schema = "message event { optional int64 n; optional binary user (JSON); \
-        optional int64 at (TIMESTAMP(MILLIS,true)); optional int32 price (DECIMAL(9,2)); }";
+    let schema = "message event { optional int64 n = 1; optional binary user (JSON) = 2; \
+        optional int64 at (TIMESTAMP(MILLIS,true)) = 3; optional int32 price (DECIMAL(9,2)) = \
+        4; }";
     let is_new = |n: usize| (n / (LINES / 4)).is_multiple_of(2);
     are_equal(
         &rows(&format!("{url}/records"), dir, schema),
         (0..LINES).map(|n| row_of_record(n, is_new(n))),
     );
-    let schema = "message event { required binary path (STRING); optional int32 n; }";
+    let schema = "message event { required binary path (STRING) = 1; optional int32 n = 2; }";
     are_equal(
         &rows(&format!("{url}/headers"), dir, schema),
         (0..LINES).map(|n| format!("row /page/{n}\t{n}")),
