@@ -3,7 +3,7 @@
 //! ```text
 //!               open at the earliest position               nothing is being stored
 //!   channels ──────────────────────────────► peer ─► batch ────────────────────────► put under way
-//!      ▲                                      ▲  └ the next batch fills meanwhile         │
+//!      ▲                                      ▲  └ the next batch is read meanwhile       │
 //!      │                                      │                                           │
 //!      ├── stored, with its position ◄────────│── every required channel has it ◄─────────┤
 //!      │                                      │   some lack it: pause, put into those ◄───┤
@@ -14,7 +14,7 @@
 //!
 //! [`Follow`] is one protocol: how to open at a position, and how to read from there. It hands
 //! batches with the position after them to [`Puts`]. [`Followed`] is the source around it: the put,
-//! retries, stop and drain, and the channels that lack something. The runner of the agent opens a
+//! retries, stop and drain, and the channels that lack a batch. The runner of the agent opens a
 //! failed source again, with back-off.
 //!
 //! A reader is one asynchronous function, not a state machine of single steps: it may loop over

@@ -1,4 +1,4 @@
-//! What a checkpoint carries for a table whose catalog is another system.
+//! The files that a checkpoint keeps for a table of an external catalog.
 
 use std::collections::BTreeMap;
 

@@ -110,7 +110,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("consume_held_before_stored", "what came before a held message is stored and acknowledged"),
     ("consume_last_put_forgotten", "a put ends before the next connection is opened"),
     ("consume_partly_stored_is_stored", "a message is acknowledged when every channel has it"),
-    ("consume_retried_everywhere", "a batch is retried in the channels that lack it alone"),
+    ("consume_retried_everywhere", "a batch is retried only in the channels that lack it"),
     ("consume_stored_is_rejected", "a message that is stored is acknowledged, not rejected"),
     ("consume_stored_is_returned", "a message that is stored is not returned to the broker"),
     // `crates/kit/tests/follow/planted.rs`
@@ -118,7 +118,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("follow_confirmed_before_stored", "a peer learns that events are stored when they are"),
     ("follow_last_put_forgotten", "a put ends before the peer is opened again"),
     ("follow_partly_stored_is_stored", "a batch is stored when every channel has it"),
-    ("follow_retried_everywhere", "a batch is retried in the channels that lack it alone"),
+    ("follow_retried_everywhere", "a batch is retried only in the channels that lack it"),
     ("follow_starts_at_latest", "a source starts at the earliest position of its channels"),
     ("follow_waits_after_stop", "a stop ends the wait for room"),
     // `crates/kit/tests/serve/planted.rs`

@@ -72,7 +72,7 @@ impl Model {
     }
 }
 
-/// What an operator or another engine does in between.
+/// The action of an operator or of another engine during a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Other {
     Nothing,
@@ -219,7 +219,7 @@ impl World {
         }
     }
 
-    /// Runs to the end. Returns the verdict of a collector that then works alone.
+    /// Runs to the end. Returns the last verdict, of the only collector that still works.
     fn run(&mut self, other: Other) -> Verdict {
         let at = 20 + self.random.below(TICKS - 20);
         for tick in 0..TICKS {

@@ -1,5 +1,5 @@
 //! A log in memory, and the protocol that follows it. The log checks every confirmation against
-//! what the channels have.
+//! the events in the channels.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

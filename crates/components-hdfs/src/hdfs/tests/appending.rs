@@ -27,7 +27,7 @@ use crate::iceberg::{Catalog, CatalogError, CommitAnswer};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What becomes of a commit request.
+/// The result of a commit request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Fine,
@@ -157,7 +157,7 @@ impl Catalog for Model {
     }
 
     async fn commit(&self, request: &Value) -> Result<CommitAnswer, CatalogError> {
-        // Others run meanwhile.
+        // Let other collectors run between the request and its result.
         sleep(Duration::from_millis(20)).await;
         self.with(|state| {
             for late in std::mem::take(&mut state.late) {
