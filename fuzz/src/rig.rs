@@ -13,8 +13,8 @@ use channel::testkit::SimDisk;
 use pipeline::env::{Blocking, Clock, Disk, OpenMode};
 use pipeline::testkit::{plain_context, position_context};
 use pipeline::{
-    Batch, BatchSize, BuildContext, Catalogue, Env, Intake, IntakeError, Permit, PositionIntake,
-    Settings, Source, SourceError, Unreserved,
+    Batch, BuildContext, Catalogue, Env, Intake, IntakeError, PositionIntake, Settings, Source,
+    SourceError,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
@@ -258,28 +258,12 @@ impl Intake for Stored {
         }
         Ok(())
     }
-
-    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        Ok(Box::new(Unreserved(self)))
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        None
-    }
 }
 
 #[async_trait]
 impl PositionIntake for Stored {
     fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
         vec![self.lock().positions.clone().into_iter().collect()]
-    }
-
-    async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
-        self.accept(batch).await
-    }
-
-    fn stores_in_turn(&self) -> bool {
-        false
     }
 }
 

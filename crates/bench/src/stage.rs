@@ -5,12 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use peers::FloorBoard;
 use pipeline::{
-    Batch, BatchSize, BuildContext, Env, Epoch, Floors, Identity, Intake, IntakeError, IntervalSet,
-    KeySet, Known, LedgerState, Origin, Outage, Outcome, Permit, PositionIntake, RelayIntake, Role,
-    Routing, Settings, Sink, SinkError, Taken, Unreserved,
+    Batch, BuildContext, Env, Epoch, Floors, Identity, Intake, IntakeError, IntervalSet, KeySet,
+    Known, Origin, Outcome, PositionIntake, RelayIntake, Role, Settings, Sink, SinkError, Taken,
 };
 use support::causes::chain;
 use tokio::sync::{broadcast, watch};
@@ -138,30 +136,9 @@ impl Intake for Counter {
         });
         Ok(())
     }
-
-    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        Ok(Box::new(Unreserved(self)))
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        None
-    }
 }
 
-#[async_trait]
-impl PositionIntake for Counter {
-    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
-        vec![Vec::new()]
-    }
-
-    async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
-        self.accept(batch).await
-    }
-
-    fn stores_in_turn(&self) -> bool {
-        false
-    }
-}
+impl PositionIntake for Counter {}
 
 impl RelayIntake for Counter {
     fn known(&self, origin: Origin, epoch: Epoch) -> Known {
@@ -179,25 +156,5 @@ impl RelayIntake for Counter {
 
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
         self.committed.subscribe()
-    }
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn outage(&self) -> Option<Outage> {
-        None
-    }
-
-    fn batch_bytes_taken(&self) -> Option<u64> {
-        None
-    }
-
-    fn ledgers(&self) -> Vec<LedgerState> {
-        Vec::new()
-    }
-
-    fn routing(&self) -> Option<Routing> {
-        None
     }
 }

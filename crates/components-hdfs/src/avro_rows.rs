@@ -24,7 +24,7 @@ use formats::rows::{
 use pipeline::units::ByteSize;
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
-    MalformedMessage, Message, PieceLimits, decode_message,
+    MalformedMessage, Message, Piece, decode_message,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -34,12 +34,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Size limit of a block of a file, before and after decompression. Both forms are in memory.
-    #[serde(default = "default_block_max")]
+    #[serde(default = "pipeline::units::mib::<16>")]
     block_max: ByteSize,
-}
-
-fn default_block_max() -> ByteSize {
-    ByteSize::mib(16)
 }
 
 impl Component for Config {
@@ -92,23 +88,12 @@ impl FileDecoder for File {
         self.records.pass_over(file, events)
     }
 
-    fn next(
-        &mut self,
-        file: &mut dyn BufRead,
-        limits: PieceLimits,
-        headers: &[(&str, &str)],
-        events: &mut BatchBuilder,
-    ) -> Result<bool, FileError> {
+    fn read(&mut self, file: &mut dyn BufRead, piece: &mut Piece<'_>) -> Result<bool, FileError> {
         let body = &mut self.body;
-        self.records.next(file, |head, record, (taken, bytes)| {
+        self.records.next(file, |head, record, _| {
             let problem = row(head, record, body).err();
-            if limits.is_full(taken, bytes, body.len()) {
-                return None;
-            }
             let own = problem.as_deref().map(|problem| (PROBLEM, problem));
-            let headers: Vec<_> = headers.iter().copied().chain(own).collect();
-            events.push(body.as_bytes(), &headers);
-            Some(body.len())
+            piece.put(body.as_bytes(), own.as_slice()).then_some(body.len())
         })
     }
 }
@@ -184,6 +169,7 @@ mod tests {
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
     use formats::avro::datum::{put_bytes, put_long};
+    use pipeline::PieceLimits;
     use serde_json::json;
 
     use super::*;

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use formats::rows::PROBLEM;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Decoder, Deferred, FileDecoder, FileError,
-    MalformedMessage, Message, PieceLimits, decode_message,
+    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError, FindEvent,
+    MalformedMessage, Message, OneByOne, Piece, decode_message,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -62,23 +62,17 @@ pub struct Config {
     #[serde(default)]
     null_non_text: Option<String>,
     /// Size limit of a record.
-    #[serde(default = "defaults::record_max")]
+    #[serde(default = "pipeline::units::mib::<1>")]
     record_max: ByteSize,
 }
 
 mod defaults {
-    use pipeline::units::ByteSize;
-
     pub(super) fn delimiter() -> char {
         ','
     }
 
     pub(super) fn line_end() -> char {
         '\n'
-    }
-
-    pub(super) fn record_max() -> ByteSize {
-        ByteSize::mib(1)
     }
 }
 
@@ -192,17 +186,23 @@ impl Field {
 
 struct Delimited(Arc<Form>);
 
+impl Delimited {
+    fn begin(&self) -> OneByOne<File> {
+        OneByOne::new(File::new(self.0.clone()))
+    }
+}
+
 impl Decoder for Delimited {
     fn decode(
         &self,
         message: &Message<'_>,
         events: &mut BatchBuilder,
     ) -> Result<(), MalformedMessage> {
-        decode_message(File::new(self.0.clone()), message, events)
+        decode_message(self.begin(), message, events)
     }
 
     fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
-        Some(Box::new(File::new(self.0.clone())))
+        Some(Box::new(self.begin()))
     }
 }
 
@@ -218,8 +218,6 @@ struct File {
     /// The next record, if already found.
     found: Option<Found>,
     body: Vec<u8>,
-    /// Why reading stops after the records before.
-    broken: Deferred,
 }
 
 /// A record in the buffer.
@@ -240,26 +238,6 @@ impl File {
             scanner: Scanner::default(),
             found: None,
             body: Vec::new(),
-            broken: Deferred::default(),
-        }
-    }
-
-    /// Finds the next record that is an event; `None` at the end of the file.
-    fn find(&mut self, file: &mut dyn BufRead) -> Result<Option<Found>, FileError> {
-        loop {
-            let found = match self.found {
-                Some(found) => found,
-                None => match self.find_record(file)? {
-                    Some(found) => found,
-                    None => return Ok(None),
-                },
-            };
-            self.found = Some(found);
-            // With a single field, an empty line is a record with an empty value.
-            if found.end > 0 || self.form.fields.len() == 1 {
-                return Ok(Some(found));
-            }
-            self.give(found);
         }
     }
 
@@ -306,12 +284,6 @@ impl File {
             return Ok(Some(Found { end: text.len(), next: text.len() }));
         }
     }
-
-    fn give(&mut self, found: Found) {
-        self.start += found.next;
-        self.scanner = Scanner::default();
-        self.found = None;
-    }
 }
 
 /// Returns the record that ends at a line end.
@@ -320,61 +292,40 @@ fn trimmed(text: &[u8], end: usize, dialect: &Dialect) -> Found {
     Found { end: end - usize::from(is_pair), next: end + 1 }
 }
 
-impl FileDecoder for File {
-    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
-        for _ in 0..events {
-            let Some(found) = self.find(file)? else {
-                let problem =
-                    "the file has fewer records than were already read: it was truncated or \
-                     replaced; write new content into a new file"
-                        .to_owned();
-                return Err(MalformedMessage { problem }.into());
-            };
-            self.give(found);
+impl FindEvent for File {
+    fn find(&mut self, file: &mut dyn BufRead) -> Result<bool, FileError> {
+        loop {
+            if self.found.is_none() {
+                self.found = self.find_record(file)?;
+            }
+            match self.found {
+                None => return Ok(false),
+                // With a single field, an empty line is a record with an empty value.
+                Some(found) if found.end > 0 || self.form.fields.len() == 1 => return Ok(true),
+                Some(_) => self.consume(),
+            }
         }
-        Ok(())
     }
 
-    fn next(
-        &mut self,
-        file: &mut dyn BufRead,
-        limits: PieceLimits,
-        headers: &[(&str, &str)],
-        events: &mut BatchBuilder,
-    ) -> Result<bool, FileError> {
-        self.broken.come()?;
-        let (mut taken, mut bytes) = (0, 0);
-        loop {
-            let found = match self.find(file) {
-                Ok(Some(found)) => found,
-                Ok(None) => return Ok(false),
-                Err(error) => return self.broken.behind(taken, error),
-            };
-            let record = &self.buffer[self.start..self.start + found.end];
-            let problem = self.form.object(record, &mut self.body).err();
-            let body = match &problem {
-                None => &self.body,
-                Some(_) if record.trim_ascii_start().starts_with(b"{") => {
-                    let text = String::from_utf8_lossy(record);
-                    self.body = serde_json::Value::from(text).to_string().into_bytes();
-                    &self.body
-                }
-                Some(_) => record,
-            };
-            if limits.is_full(taken, bytes, body.len()) {
-                return Ok(true);
+    fn put(&mut self, piece: &mut Piece<'_>) -> bool {
+        let found = self.found.expect("it was found");
+        let record = &self.buffer[self.start..self.start + found.end];
+        let problem = self.form.object(record, &mut self.body).err();
+        let body = match &problem {
+            None => &self.body,
+            Some(_) if record.trim_ascii_start().starts_with(b"{") => {
+                let text = String::from_utf8_lossy(record);
+                self.body = serde_json::Value::from(text).to_string().into_bytes();
+                &self.body
             }
-            match &problem {
-                None => events.push(body, headers),
-                Some(problem) => {
-                    let own = [(PROBLEM, &**problem)];
-                    let headers: Vec<_> = headers.iter().copied().chain(own).collect();
-                    events.push(body, &headers);
-                }
-            }
-            (taken, bytes) = (taken + 1, bytes + body.len());
-            self.give(found);
-        }
+            Some(_) => record,
+        };
+        piece.put(body, problem.as_deref().map(|problem| (PROBLEM, problem)).as_slice())
+    }
+
+    fn consume(&mut self) {
+        self.start += self.found.take().map_or(0, |found| found.next);
+        self.scanner = Scanner::default();
     }
 }
 

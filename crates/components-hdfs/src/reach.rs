@@ -28,14 +28,30 @@ pub(crate) struct Reach<'a> {
     pub(crate) proxy_user: Option<&'a str>,
     /// Modes of new files and directories.
     pub(crate) modes: (u32, u32),
+    pub(crate) others: &'a OtherStores,
+}
+
+/// The settings of other stores than HDFS by its own protocol. A component reads them as a part of
+/// its own ([`PART`](pipeline::settings::PART)).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OtherStores {
+    /// Access to the bucket of an `s3://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
-    pub(crate) s3: Option<&'a storage_objects::S3>,
+    #[serde(default)]
+    s3: Option<storage_objects::S3>,
+    /// Access to the bucket of a `gs://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
-    pub(crate) gcs: Option<&'a storage_objects::Gcs>,
+    #[serde(default)]
+    gcs: Option<storage_objects::Gcs>,
+    /// Access to the container of an `abfs://` or `abfss://` URL. Ignored for other URLs.
     #[cfg(feature = "objects")]
-    pub(crate) azure: Option<&'a storage_objects::Azure>,
+    #[serde(default)]
+    azure: Option<storage_objects::Azure>,
+    /// Access to the HDFS of a `webhdfs://` or `swebhdfs://` URL. Ignored for other URLs.
     #[cfg(feature = "webhdfs")]
-    pub(crate) webhdfs: Option<&'a storage_webhdfs::Access>,
+    #[serde(default)]
+    webhdfs: Option<storage_webhdfs::Access>,
 }
 
 /// Builds a [`Reach`] from settings with the same fields, except the modes.
@@ -46,14 +62,7 @@ macro_rules! reach_of {
             kerberos: $settings.kerberos.as_ref(),
             proxy_user: $settings.proxy_user.as_deref(),
             modes: $modes,
-            #[cfg(feature = "objects")]
-            s3: $settings.s3.as_ref(),
-            #[cfg(feature = "objects")]
-            gcs: $settings.gcs.as_ref(),
-            #[cfg(feature = "objects")]
-            azure: $settings.azure.as_ref(),
-            #[cfg(feature = "webhdfs")]
-            webhdfs: $settings.webhdfs.as_ref(),
+            others: &$settings.others,
         }
     };
 }
@@ -136,7 +145,7 @@ impl Reach<'_> {
     /// TLS is set for a URL without it.
     #[cfg(feature = "webhdfs")]
     fn by_http(&self, url: &StoreUrl) -> Result<storage_webhdfs::Access, BuildError> {
-        let access = self.webhdfs.cloned().unwrap_or_default();
+        let access = self.others.webhdfs.clone().unwrap_or_default();
         if access.tls.is_some() && url.scheme() == "webhdfs" {
             let problem = "has no effect on a `webhdfs://` store; write `swebhdfs://` in `url`";
             return Err(BuildError::invalid("webhdfs.tls", problem));
@@ -148,9 +157,9 @@ impl Reach<'_> {
     #[cfg(feature = "objects")]
     fn buckets(&self) -> storage_objects::Access {
         storage_objects::Access {
-            s3: self.s3.cloned().unwrap_or_default(),
-            gcs: self.gcs.cloned().unwrap_or_default(),
-            azure: self.azure.cloned().unwrap_or_default(),
+            s3: self.others.s3.clone().unwrap_or_default(),
+            gcs: self.others.gcs.clone().unwrap_or_default(),
+            azure: self.others.azure.clone().unwrap_or_default(),
         }
     }
 

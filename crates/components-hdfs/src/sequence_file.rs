@@ -34,8 +34,8 @@ use formats::sequence::{BYTES_CLASS, TEXT_CLASS};
 use jiff::tz::TimeZone;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Choice, Component, Decoder, Deferred, FileDecoder,
-    FileError, MalformedMessage, Message, PieceLimits, decode_message,
+    BatchBuilder, BuildContext, BuildError, Choice, Component, Decoder, FileDecoder, FileError,
+    FindEvent, MalformedMessage, Message, OneByOne, Piece, decode_message,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -67,12 +67,8 @@ pub struct Config {
     key_header: Option<String>,
     /// Size limit of a record, and of each part of a block, before and after decompression; from 1B
     /// to 256MiB. One record is in memory.
-    #[serde(default = "default_record_max")]
+    #[serde(default = "pipeline::units::mib::<16>")]
     record_max: ByteSize,
-}
-
-fn default_record_max() -> ByteSize {
-    ByteSize::mib(16)
 }
 
 impl Component for Config {
@@ -223,13 +219,9 @@ impl PendingEvent {
 struct SequenceFile(Arc<Form>);
 
 impl SequenceFile {
-    fn begin(&self) -> File {
-        File {
-            records: Records::new(self.0.record_max),
-            form: self.0.clone(),
-            made: VecDeque::new(),
-            broken: Deferred::default(),
-        }
+    fn begin(&self) -> OneByOne<File> {
+        let records = Records::new(self.0.record_max);
+        OneByOne::new(File { records, form: self.0.clone(), made: VecDeque::new() })
     }
 }
 
@@ -257,13 +249,10 @@ struct File {
     records: Records,
     /// Events of the last record that are not yet returned.
     made: VecDeque<PendingEvent>,
-    /// Why reading stops after the events before.
-    broken: Deferred,
 }
 
-impl File {
-    /// Makes sure that an event is available. Returns `false` at the end of the file.
-    fn fill(&mut self, file: &mut dyn BufRead) -> Result<bool, FileError> {
+impl FindEvent for File {
+    fn find(&mut self, file: &mut dyn BufRead) -> Result<bool, FileError> {
         while self.made.is_empty() {
             let Some(head) = self.records.head(file)? else { return Ok(false) };
             let meaning = self.form.meaning(&head.value_class)?;
@@ -272,51 +261,20 @@ impl File {
         }
         Ok(true)
     }
-}
 
-impl FileDecoder for File {
-    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+    fn skip(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         // Detect wrong columns now, before a program waits for a fix.
-        self.fill(file)?;
-        for _ in 0..events {
-            if !self.fill(file)? {
-                return Err(malformed(
-                    "the file has fewer events than were already read: it was truncated or \
-                     replaced; write new content into a new file",
-                ));
-            }
-            self.made.pop_front();
-        }
-        Ok(())
+        self.find(file)?;
+        self.skip_found(file, events)
     }
 
-    fn next(
-        &mut self,
-        file: &mut dyn BufRead,
-        limits: PieceLimits,
-        headers: &[(&str, &str)],
-        events: &mut BatchBuilder,
-    ) -> Result<bool, FileError> {
-        self.broken.come()?;
-        let (mut taken, mut bytes) = (0, 0);
-        loop {
-            match self.fill(file) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(error) => return self.broken.behind(taken, error),
-            }
-            let Some(PendingEvent { body, headers: own }) = self.made.front() else {
-                return Ok(false);
-            };
-            if limits.is_full(taken, bytes, body.len()) {
-                return Ok(true);
-            }
-            let brings = |name: &str| own.iter().any(|(other, _)| other == name);
-            let of_file = headers.iter().copied().filter(|(name, _)| !brings(name));
-            let own = own.iter().map(|(name, value)| (&**name, &**value));
-            events.push(body, &of_file.chain(own).collect::<Vec<_>>());
-            (taken, bytes) = (taken + 1, bytes + body.len());
-            self.made.pop_front();
-        }
+    fn put(&mut self, piece: &mut Piece<'_>) -> bool {
+        let PendingEvent { body, headers } = self.made.front().expect("it was found");
+        let own = headers.iter().map(|(name, value)| (&**name, &**value));
+        piece.put(body, &own.collect::<Vec<_>>())
+    }
+
+    fn consume(&mut self) {
+        self.made.pop_front();
     }
 }

@@ -61,14 +61,14 @@ pub struct Config {
     #[serde(default)]
     secret_headers: BTreeMap<String, Secret>,
     /// Whether headers without a field in OTLP become attributes of the log record.
-    #[serde(default = "defaults::header_attributes")]
+    #[serde(default = "pipeline::units::yes")]
     header_attributes: bool,
     /// Limit of records in a request. With 1 a partial success concerns a single record.
-    #[serde(default = "defaults::events_max")]
+    #[serde(default = "pipeline::units::number::<8192>")]
     events_max: usize,
     /// Size limit of a request before compression; a single larger record is still sent. The
     /// Collector accepts 4 MiB over gRPC by default.
-    #[serde(default = "defaults::request_max")]
+    #[serde(default = "pipeline::units::mib::<3>")]
     request_max: ByteSize,
     /// Settings of the requests.
     #[serde(rename = "..")]
@@ -110,22 +110,6 @@ enum Compression {
     Gzip,
     /// No compression.
     None,
-}
-
-mod defaults {
-    use pipeline::units::ByteSize;
-
-    pub(super) fn header_attributes() -> bool {
-        true
-    }
-
-    pub(super) fn events_max() -> usize {
-        8192
-    }
-
-    pub(super) fn request_max() -> ByteSize {
-        ByteSize::mib(3)
-    }
 }
 
 impl Component for Config {

@@ -31,8 +31,8 @@ use ::parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use ::parquet::schema::types::TypePtr;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm, TableStorage,
-    Unwritable,
+    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, FileKind, TableForm,
+    TableStorage, Unwritable,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -89,7 +89,7 @@ pub struct Config {
     registry_id: Option<u32>,
     /// Size of the rows, before compression, that are buffered and written as one row group; from
     /// 64 KiB to 1 GiB.
-    #[serde(default = "default_row_group_size")]
+    #[serde(default = "pipeline::units::mib::<32>")]
     row_group_size: ByteSize,
     /// Compression of pages: `none`, `snappy`, `gzip` or `zstd`.
     #[serde(default)]
@@ -97,7 +97,7 @@ pub struct Config {
     /// Memory limit of the rows that all open files of this sink buffer; at least twice
     /// `row_group_size`. Above half of it, a file that uses more than its share ends its row group
     /// early. Above all of it, every file does.
-    #[serde(default = "default_memory_max")]
+    #[serde(default = "pipeline::units::mib::<256>")]
     memory_max: ByteSize,
 }
 
@@ -118,14 +118,6 @@ enum PageCodec {
 
 fn default_delimiter() -> char {
     ','
-}
-
-fn default_row_group_size() -> ByteSize {
-    ByteSize::mib(32)
-}
-
-fn default_memory_max() -> ByteSize {
-    ByteSize::mib(256)
 }
 
 impl Component for Config {
@@ -190,16 +182,12 @@ struct Parquet {
 }
 
 impl Encoder for Parquet {
-    fn extension(&self) -> &'static str {
-        "parquet"
-    }
-
-    fn content_type(&self) -> &'static str {
-        "application/vnd.apache.parquet"
-    }
-
-    fn is_lines(&self) -> bool {
-        false
+    fn file_kind(&self) -> FileKind {
+        FileKind {
+            extension: "parquet",
+            content_type: "application/vnd.apache.parquet",
+            is_lines: false,
+        }
     }
 
     fn reads_rows(&self) -> bool {

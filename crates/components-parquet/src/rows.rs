@@ -31,8 +31,8 @@ use bytes::Bytes;
 use formats::rows::PROBLEM;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Decoder, Deferred, FileDecoder, FileError,
-    MalformedMessage, Message, Parts, PartsDecoder, PieceLimits, decode_message,
+    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError, FindEvent,
+    MalformedMessage, Message, OneByOne, Parts, PartsDecoder, Piece, decode_message,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -46,12 +46,8 @@ use group::Group;
 pub struct Config {
     /// Size limit of a row group of a file, as it is stored; from 1B to 1GiB. One row group is in
     /// memory.
-    #[serde(default = "default_row_group_max")]
+    #[serde(default = "pipeline::units::mib::<256>")]
     row_group_max: ByteSize,
-}
-
-fn default_row_group_max() -> ByteSize {
-    ByteSize::mib(256)
 }
 
 impl Component for Config {
@@ -71,9 +67,9 @@ struct ParquetRows {
 }
 
 impl ParquetRows {
-    fn open(&self, file: Arc<dyn Parts>) -> File {
-        let broken = Deferred::default();
-        File { file, group_max: self.group_max, footer: None, next: 0, group: None, broken }
+    fn open(&self, file: Arc<dyn Parts>) -> OneByOne<File> {
+        let group_max = self.group_max;
+        OneByOne::new(File { file, group_max, footer: None, next: 0, group: None })
     }
 }
 
@@ -132,8 +128,6 @@ struct File {
     /// Number of the next row group.
     next: usize,
     group: Option<Group>,
-    /// Why reading stops after the rows before.
-    broken: Deferred,
 }
 
 impl File {
@@ -161,8 +155,24 @@ impl File {
     }
 }
 
-impl FileDecoder for File {
-    fn skip_events(&mut self, _: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+impl FindEvent for File {
+    fn find(&mut self, _: &mut dyn BufRead) -> Result<bool, FileError> {
+        let Some(group) = self.group()? else { return Ok(false) };
+        group.row()?;
+        Ok(true)
+    }
+
+    fn put(&mut self, piece: &mut Piece<'_>) -> bool {
+        let (body, problem) = self.group.as_ref().expect("it was found").written();
+        let own = problem.map(|problem| (PROBLEM, problem));
+        piece.put(body.as_bytes(), own.as_slice())
+    }
+
+    fn consume(&mut self) {
+        self.group.as_mut().expect("it was found").give();
+    }
+
+    fn skip(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         let mut left = events;
         let footer = self.open()?;
         // Do not fetch row groups that are skipped completely.
@@ -172,47 +182,7 @@ impl FileDecoder for File {
             next += 1;
         }
         self.next = next;
-        while left > 0 {
-            let group = self.group()?.ok_or_else(|| {
-                malformed("the file has fewer rows than were already read; it was replaced")
-            })?;
-            group.row()?;
-            group.give();
-            left -= 1;
-        }
-        Ok(())
-    }
-
-    fn next(
-        &mut self,
-        _: &mut dyn BufRead,
-        limits: PieceLimits,
-        headers: &[(&str, &str)],
-        events: &mut BatchBuilder,
-    ) -> Result<bool, FileError> {
-        self.broken.come()?;
-        let (mut taken, mut bytes) = (0, 0);
-        loop {
-            let found = match self.group() {
-                Ok(None) => return Ok(false),
-                Ok(Some(group)) => group.row().map(|(body, problem)| {
-                    let is_taken = !limits.is_full(taken, bytes, body.len());
-                    if is_taken {
-                        let own = problem.map(|problem| (PROBLEM, problem));
-                        let headers: Vec<_> = headers.iter().copied().chain(own).collect();
-                        events.push(body.as_bytes(), &headers);
-                    }
-                    (is_taken, body.len())
-                }),
-                Err(error) => Err(error),
-            };
-            match found {
-                Ok((true, size)) => (taken, bytes) = (taken + 1, bytes + size),
-                Ok((false, _)) => return Ok(true),
-                Err(error) => return self.broken.behind(taken, error),
-            }
-            self.group.as_mut().expect("it had a row").give();
-        }
+        self.skip_found(file, left)
     }
 }
 

@@ -29,39 +29,17 @@ pub(crate) struct Shared {
     #[serde(default)]
     secret_settings: BTreeMap<String, Secret>,
     /// Time limit of an answer. A plug-in that exceeds it is killed and restarted.
-    #[serde(default = "defaults::timeout")]
+    #[serde(default = "pipeline::units::seconds::<30>")]
     timeout: Period,
     /// Time limit from the start of the program until it is ready.
-    #[serde(default = "defaults::start_timeout")]
+    #[serde(default = "pipeline::units::seconds::<30>")]
     start_timeout: Period,
     /// Size limit of a message to or from the plug-in, 64 KiB to 256 MiB.
-    #[serde(default = "defaults::frame_max")]
+    #[serde(default = "pipeline::units::mib::<16>")]
     frame_max: ByteSize,
     /// Limit of the data that each process of the plug-in has in memory (`RLIMIT_DATA`).
-    #[serde(default = "defaults::memory_max")]
+    #[serde(default = "pipeline::units::mib::<1024>")]
     memory_max: ByteSize,
-}
-
-mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
-    pub(super) fn timeout() -> Period {
-        Period(Duration::from_secs(30))
-    }
-
-    pub(super) fn start_timeout() -> Period {
-        Period(Duration::from_secs(30))
-    }
-
-    pub(super) fn frame_max() -> ByteSize {
-        ByteSize::mib(16)
-    }
-
-    pub(super) fn memory_max() -> ByteSize {
-        ByteSize::mib(1024)
-    }
 }
 
 /// A plug-in as its settings describe it.

@@ -44,12 +44,8 @@ pub struct Config {
     #[schemars(flatten)]
     shared: Shared,
     /// Limit of events in a batch.
-    #[serde(default = "default_batch_events")]
+    #[serde(default = "pipeline::units::number_u32::<1000>")]
     batch_events: u32,
-}
-
-fn default_batch_events() -> u32 {
-    1000
 }
 
 impl Component for Config {

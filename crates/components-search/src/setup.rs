@@ -8,10 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Uri};
 use kit::http::add_headers;
-use kit::serve::{mib, seconds};
 use pipeline::deliver::{Destinations, Options};
 use pipeline::secret::login;
-use pipeline::units::{ByteSize, Period};
+use pipeline::units::{ByteSize, Period, mib, seconds};
 use pipeline::{BuildContext, BuildError, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -68,7 +67,7 @@ pub(crate) struct Shared {
     #[serde(default = "mib::<8>")]
     request_bytes_max: ByteSize,
     /// Limit of batches in flight.
-    #[serde(default = "in_flight_max")]
+    #[serde(default = "pipeline::units::number::<2>")]
     in_flight_max: usize,
     /// Timeout of a batch, including the connection.
     #[serde(default = "seconds::<60>")]
@@ -82,10 +81,6 @@ pub(crate) struct Shared {
 
 fn time_header() -> String {
     "timestamp".into()
-}
-
-fn in_flight_max() -> usize {
-    2
 }
 
 /// The parts of a sink that the shared settings describe.

@@ -26,8 +26,8 @@ mod pack;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kit::serve::{Connected, Preset, Put, Report, Serve, Served, seconds};
-use pipeline::units::Period;
+use kit::serve::{Connected, Preset, Put, Report, Serve, Served};
+use pipeline::units::{Period, seconds};
 use pipeline::{BuildContext, BuildError, Component, Guarantee, Secret, Source};
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -22,8 +22,8 @@ mod frame;
 use std::sync::Arc;
 
 use kit::repeats::Calls;
-use kit::serve::{Connected, Preset, Put, Report, Serve, Served, seconds};
-use pipeline::units::Period;
+use kit::serve::{Connected, Preset, Put, Report, Serve, Served};
+use pipeline::units::{Period, seconds};
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
 use serde::Deserialize;

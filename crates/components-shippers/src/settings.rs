@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kit::serve::{Listening, Ports, Preset, describe, mib, seconds};
-use pipeline::units::{ByteSize, Period};
+use kit::serve::{Listening, Ports, Preset, describe};
+use pipeline::units::{ByteSize, Period, mib, seconds};
 use pipeline::{BuildContext, BuildError};
 use schemars::JsonSchema;
 use serde::Deserialize;

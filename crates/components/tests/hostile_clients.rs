@@ -25,9 +25,7 @@ use formats::thrift;
 use pipeline::env::Stream;
 use pipeline::settings::Settings;
 use pipeline::testkit::plain_context;
-use pipeline::{
-    Batch, BatchBuilder, BatchSize, BuildContext, Intake, IntakeError, Permit, Source, Unreserved,
-};
+use pipeline::{Batch, BatchBuilder, BuildContext, Intake, IntakeError, Source};
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,14 +62,6 @@ struct Nowhere;
 impl Intake for Nowhere {
     async fn accept(&self, _batch: Batch) -> Result<(), IntakeError> {
         Ok(())
-    }
-
-    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        Ok(Box::new(Unreserved(self)))
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        None
     }
 }
 

@@ -30,7 +30,7 @@ impl Format {
     ) -> Result<Self, BuildError> {
         let codec = codec.build("codec", cx)?.into();
         let built = Self { encoder: encoder.build("encoder", cx)?, codec };
-        if built.is_compressed() && !built.encoder.is_lines() {
+        if built.is_compressed() && !built.encoder.file_kind().is_lines {
             let problem = format!(
                 "files of `{}` are compressed block by block: set `encoder = {{ type = \"{0}\", \
                  codec = … }}` instead",
@@ -75,7 +75,7 @@ impl Format {
 
     /// Returns the file name extension without the dot: `log`, `json.gz`.
     pub fn extension(&self) -> String {
-        match (self.encoder.extension(), self.codec.extension()) {
+        match (self.encoder.file_kind().extension, self.codec.extension()) {
             (encoder, "") => encoder.to_owned(),
             (encoder, codec) => format!("{encoder}.{codec}"),
         }

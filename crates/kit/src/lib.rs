@@ -26,6 +26,7 @@
 //! | module | of sources that read |
 //! |---|---|
 //! | `messages` | messages of a broker ─► events of one put |
+//! | `broker` | errors of connections to brokers |
 //! | `consume` | the adapter for messages that are acknowledged when they are stored |
 //! | `follow` | the adapter for peers with positions, which the channels store |
 //! | `puts` | one put of both adapters, and its retries |
@@ -42,6 +43,7 @@
 //! component needs stays with it.
 
 pub mod bounds;
+pub mod broker;
 pub mod command_errors;
 pub mod consume;
 pub mod datagrams;

@@ -48,11 +48,11 @@ macro_rules! settings {
             container: bool,
             /// Limit of the lines of an event. A further line begins another event, which is
             /// counted.
-            #[serde(default = "default_lines_max")]
+            #[serde(default = "pipeline::units::number_u32::<500>")]
             lines_max: u32,
             /// Size limit of an event, except for a single line. A line that does not fit begins
             /// another event, which is counted.
-            #[serde(default = "default_bytes_max")]
+            #[serde(default = "pipeline::units::mib::<1>")]
             bytes_max: ByteSize,
             $($more)*
         }
@@ -77,7 +77,7 @@ settings! {
     /// Which lines are one event, where more may come.
     Multiline {
         /// Time without a further line after which the last event is complete.
-        #[serde(default = "default_timeout")]
+        #[serde(default = "pipeline::units::seconds::<5>")]
         timeout: Period,
     }
 }
@@ -91,20 +91,8 @@ struct Rule<'a> {
     bytes_max: ByteSize,
 }
 
-fn default_lines_max() -> u32 {
-    500
-}
-
-fn default_bytes_max() -> ByteSize {
-    ByteSize::mib(1)
-}
-
 /// Counted for each event that had no room for one more of its lines.
 pub const EVENT_DIVIDED: &str = "event_divided";
-
-fn default_timeout() -> Period {
-    Period(Duration::from_secs(5))
-}
 
 /// Rule for joining lines.
 #[derive(Debug, Clone)]

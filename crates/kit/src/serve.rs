@@ -51,7 +51,7 @@ pub use ahead::read_ahead;
 pub use ports::{Limits, Ports};
 pub use put::{NoRoom, Put, Stored};
 pub use served::Served;
-pub use settings::{Connections, Listening, Preset, describe, mib, seconds};
+pub use settings::{Connections, Listening, Preset, describe};
 
 use crate::tenants::Client;
 

@@ -179,19 +179,125 @@ pub trait FileDecoder: Send {
     /// The file cannot be read, or it has fewer events.
     fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError>;
 
-    /// Adds the next events within `limits` to `events`, with `headers` unless an event has its
-    /// own; at least one, unless the file is at its end. Returns whether more follow.
+    /// Adds the next events to a piece; at least one, unless the file is at its end. Returns
+    /// whether more follow.
     ///
     /// # Errors
-    /// The file cannot be read further, and `events` is unchanged: earlier calls return the events
+    /// The file cannot be read further, and the piece is unchanged: earlier calls return the events
     /// before the damage.
+    fn read(&mut self, file: &mut dyn BufRead, piece: &mut Piece<'_>) -> Result<bool, FileError>;
+
+    /// As [`FileDecoder::read`], within `limits` into `events`, with `headers` unless an event has
+    /// its own.
+    ///
+    /// # Errors
+    /// As [`FileDecoder::read`].
     fn next(
         &mut self,
         file: &mut dyn BufRead,
         limits: PieceLimits,
         headers: &[(&str, &str)],
         events: &mut BatchBuilder,
-    ) -> Result<bool, FileError>;
+    ) -> Result<bool, FileError> {
+        self.read(file, &mut Piece { limits, headers, events, taken: 0, bytes: 0 })
+    }
+}
+
+/// The events of one call of [`FileDecoder::read`].
+pub struct Piece<'a> {
+    limits: PieceLimits,
+    headers: &'a [(&'a str, &'a str)],
+    events: &'a mut BatchBuilder,
+    taken: usize,
+    bytes: usize,
+}
+
+impl Piece<'_> {
+    /// Adds an event with headers of its own. Returns `false` if it is for the next piece.
+    pub fn put(&mut self, body: &[u8], own: &[(&str, &str)]) -> bool {
+        if self.limits.is_full(self.taken, self.bytes, body.len()) {
+            return false;
+        }
+        if own.is_empty() {
+            self.events.push(body, self.headers);
+        } else {
+            let is_own = |name: &str| own.iter().any(|(other, _)| *other == name);
+            let of_file = self.headers.iter().filter(|(name, _)| !is_own(name));
+            self.events.push(body, &of_file.chain(own).copied().collect::<Vec<_>>());
+        }
+        (self.taken, self.bytes) = (self.taken + 1, self.bytes + body.len());
+        true
+    }
+}
+
+/// A file whose events are found one after the other.
+pub trait FindEvent: Send {
+    /// Finds the next event, unless it is found already. Returns `false` at the end of the file.
+    ///
+    /// # Errors
+    /// The file cannot be read further.
+    fn find(&mut self, file: &mut dyn BufRead) -> Result<bool, FileError>;
+
+    /// Adds the event that was found. Returns `false` if it is for the next piece.
+    fn put(&mut self, piece: &mut Piece<'_>) -> bool;
+
+    /// Consumes the event that was found.
+    fn consume(&mut self);
+
+    /// As [`FileDecoder::skip_events`].
+    ///
+    /// # Errors
+    /// As [`FileDecoder::skip_events`].
+    fn skip(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+        self.skip_found(file, events)
+    }
+
+    /// Finds and consumes so many events.
+    ///
+    /// # Errors
+    /// As [`FileDecoder::skip_events`].
+    fn skip_found(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+        for _ in 0..events {
+            if !self.find(file)? {
+                let problem = "the file has fewer events than were already read: it was truncated \
+                               or replaced; write new content into a new file"
+                    .to_owned();
+                return Err(MalformedMessage { problem }.into());
+            }
+            self.consume();
+        }
+        Ok(())
+    }
+}
+
+/// The decoder of a file whose events are found one after the other.
+pub struct OneByOne<F> {
+    file: F,
+    broken: Deferred,
+}
+
+impl<F: FindEvent> OneByOne<F> {
+    /// Creates the decoder of a file.
+    pub fn new(file: F) -> Self {
+        Self { file, broken: Deferred::default() }
+    }
+}
+
+impl<F: FindEvent> FileDecoder for OneByOne<F> {
+    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+        self.file.skip(file, events)
+    }
+
+    fn read(&mut self, file: &mut dyn BufRead, piece: &mut Piece<'_>) -> Result<bool, FileError> {
+        self.broken.come()?;
+        loop {
+            match self.file.find(file) {
+                Ok(true) if self.file.put(piece) => self.file.consume(),
+                Ok(is_more) => return Ok(is_more),
+                Err(error) => return self.broken.behind(piece.taken, error),
+            }
+        }
+    }
 }
 
 /// All events of a message that is a file.

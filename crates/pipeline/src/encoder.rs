@@ -26,6 +26,22 @@ pub struct Unwritable {
     pub reason: String,
 }
 
+/// A kind of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileKind {
+    /// The usual ending of a file's name, without the dot.
+    pub extension: &'static str,
+    /// The media type of a file, for protocols that name it.
+    pub content_type: &'static str,
+    /// True if each event is one line of an uncompressed file.
+    pub is_lines: bool,
+}
+
+impl FileKind {
+    /// Lines of text.
+    pub const LINES: Self = Self { extension: "log", content_type: "text/plain", is_lines: true };
+}
+
 /// The format of the events in a file; by default, lines of plain text.
 ///
 /// ```
@@ -56,10 +72,6 @@ pub struct Unwritable {
 ///         }
 ///         lines.into()
 ///     }
-///
-///     fn finish(&mut self) -> Bytes {
-///         Bytes::new()
-///     }
 /// }
 ///
 /// let mut batch = Batch::of(["up"]);
@@ -68,19 +80,9 @@ pub struct Unwritable {
 /// assert!(Tabbed.size_bound(&batch) >= 9);
 /// ```
 pub trait Encoder: Send + Sync {
-    /// The usual ending of a file's name, without the dot.
-    fn extension(&self) -> &'static str {
-        "log"
-    }
-
-    /// The media type of a file, for protocols that name it.
-    fn content_type(&self) -> &'static str {
-        "text/plain"
-    }
-
-    /// Returns `true` if each event is one line of an uncompressed file.
-    fn is_lines(&self) -> bool {
-        true
+    /// Returns the kind of its files.
+    fn file_kind(&self) -> FileKind {
+        FileKind::LINES
     }
 
     /// Returns `true` if the concatenation of two files is a file with the events of both: it has
@@ -137,7 +139,9 @@ pub trait FileEncoder: Send {
     }
 
     /// Returns the last bytes of the file: held back bytes, and its end.
-    fn finish(&mut self) -> Bytes;
+    fn finish(&mut self) -> Bytes {
+        Bytes::new()
+    }
 }
 
 /// A compression of files.

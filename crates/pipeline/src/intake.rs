@@ -43,31 +43,40 @@ pub trait Intake: Send + Sync {
 
     /// Waits for room for a batch of about `size` in every required channel. Cancel safe: a source
     /// whose client waits for an answer can give up after a timeout, and then nothing of the batch
-    /// is stored later. Dropping the permit releases the room.
+    /// is stored later. Dropping the permit releases the room. The default reserves nothing.
     ///
     /// # Errors
     /// A required channel is closed, or a batch of this size can never fit.
-    async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError>;
+    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        Ok(Box::new(Unreserved(self)))
+    }
 
     /// Returns the size of the largest encoded batch that every peer downstream of the required
     /// channels accepts; `None` if it is unknown. A source limits its batches to it, by `Cut` of
     /// `aqueduct-peers`.
-    fn batch_bytes_max(&self) -> Option<u64>;
+    fn batch_bytes_max(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The intake of a source that keeps its positions in the channels, in the same write as the
 /// events.
 #[async_trait]
 pub trait PositionIntake: Intake {
-    /// Returns `source`'s positions in each required channel: key and value.
-    fn positions(&self, source: &str) -> Vec<Vec<(Bytes, Bytes)>>;
+    /// Returns `source`'s positions in each required channel: key and value. The default has one
+    /// channel, which keeps none.
+    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        vec![Vec::new()]
+    }
 
     /// As [`Intake::accept`], but only into the channels at these indices, which lack a batch that
-    /// others have, read again after a crash.
+    /// others have, read again after a crash. The default has one channel.
     ///
     /// # Errors
     /// Some of these channels has not stored it.
-    async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError>;
+    async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
+        self.accept(batch).await
+    }
 
     /// Hands over what is left of a batch that only some channels have stored, without interceptors
     /// and selector, which this default does not have. Must run to its end once it has been polled.
@@ -88,7 +97,9 @@ pub trait PositionIntake: Intake {
     }
 
     /// Whether every required channel [stores in turn](crate::Channel::stores_in_turn).
-    fn stores_in_turn(&self) -> bool;
+    fn stores_in_turn(&self) -> bool {
+        false
+    }
 }
 
 /// Held by the put that may request room now; the next put gets it when it is dropped.
@@ -132,21 +143,31 @@ pub trait RelayIntake: Intake {
     }
 
     /// Returns `true` if a batch would have to wait now.
-    fn is_full(&self) -> bool;
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// Returns the longest outage of the sinks of a required channel; `None` while each channel has
     /// a working sink.
-    fn outage(&self) -> Option<Outage>;
+    fn outage(&self) -> Option<Outage> {
+        None
+    }
 
     /// Returns the size of the largest encoded batch that some sink of some required channel
     /// accepts; `None` if one may accept any. A relay accepts no larger ones.
-    fn batch_bytes_taken(&self) -> Option<u64>;
+    fn batch_bytes_taken(&self) -> Option<u64> {
+        None
+    }
 
     /// Returns the known commit ledgers downstream of the required channels.
-    fn ledgers(&self) -> Vec<LedgerState>;
+    fn ledgers(&self) -> Vec<LedgerState> {
+        Vec::new()
+    }
 
     /// Returns how batches are routed into datasets; `None` if other agents decide that.
-    fn routing(&self) -> Option<Routing>;
+    fn routing(&self) -> Option<Routing> {
+        None
+    }
 }
 
 /// Nothing leaves a channel, because all sinks of one of its groups fail.

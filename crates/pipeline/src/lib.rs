@@ -83,10 +83,10 @@ pub use channel::{
 pub use component::{BuildContext, BuildError, Choice, Component, Entry};
 pub use condition::Condition;
 pub use decoder::{
-    Decoder, Deferred, FileDecoder, FileError, MalformedMessage, Message, Parts, PartsDecoder,
-    PieceLimits, decode_message,
+    Decoder, Deferred, FileDecoder, FileError, FindEvent, MalformedMessage, Message, OneByOne,
+    Parts, PartsDecoder, Piece, PieceLimits, decode_message,
 };
-pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};
+pub use encoder::{Codec, Compressor, Encoder, FileEncoder, FileKind, Unwritable};
 pub use env::Env;
 pub use error::{Classify, ErrorClass};
 pub use extensions::Extensions;

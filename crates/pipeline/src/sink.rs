@@ -166,11 +166,11 @@ pub trait Sink: Send {
 
     /// Asks the sink to settle all its batches now, without waiting for its roll or its window;
     /// settlements arrive through [`Sink::settled`] as usual. Called when the agent stops.
-    fn flush(&mut self);
+    fn flush(&mut self) {}
 
     /// Stops: the channel will offer unsettled batches again. Removes staged files, closes
     /// connections, ends tasks. `open` may be called again.
-    async fn close(&mut self);
+    async fn close(&mut self) {}
 
     /// Returns the bytes that were accepted and are not stored anywhere yet; `least_loaded`
     /// compares them.
@@ -234,8 +234,6 @@ impl<S: Observer> Sink for ObserverSink<S> {
         }
         Settlement { tickets: std::mem::take(&mut self.done), outcome: Outcome::Delivered }
     }
-
-    fn flush(&mut self) {}
 
     async fn close(&mut self) {
         self.done = IntervalSet::EMPTY;

@@ -23,6 +23,39 @@ impl ByteSize {
     }
 }
 
+/// Defaults of settings: `#[serde(default = "pipeline::units::seconds::<30>")]`.
+macro_rules! defaults {
+    ($($(#[$doc:meta])* $name:ident($number:ty) -> $type:ty = $value:expr;)+) => {
+        $($(#[$doc])* pub fn $name<const NUMBER: $number>() -> $type { $value(NUMBER) })+
+    };
+}
+
+defaults! {
+    /// The default of a setting in milliseconds.
+    millis(u64) -> Period = |number| Period(Duration::from_millis(number));
+    /// The default of a setting in seconds.
+    seconds(u64) -> Period = |number| Period(Duration::from_secs(number));
+    /// The default of a setting in bytes.
+    bytes(u64) -> ByteSize = ByteSize;
+    /// The default of a setting in KiB.
+    kib(u64) -> ByteSize = |number| ByteSize(number << 10);
+    /// The default of a setting in MiB.
+    mib(u64) -> ByteSize = ByteSize::mib;
+    /// The default of a setting that is a number.
+    number(usize) -> usize = std::convert::identity;
+    /// The default of a setting that is a number.
+    number_u16(u16) -> u16 = std::convert::identity;
+    /// The default of a setting that is a number.
+    number_u32(u32) -> u32 = std::convert::identity;
+    /// The default of a setting that is a number.
+    number_u64(u64) -> u64 = std::convert::identity;
+}
+
+/// The default of a setting that is set.
+pub fn yes() -> bool {
+    true
+}
+
 impl FromStr for ByteSize {
     type Err = String;
 

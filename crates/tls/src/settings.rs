@@ -55,7 +55,7 @@ pub struct ServerTls {
     #[serde(default)]
     min_version: MinVersion,
     /// Timeout of a handshake.
-    #[serde(default = "handshake_timeout")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     handshake_timeout: Period,
 }
 
@@ -93,7 +93,7 @@ pub struct ClientTls {
     #[serde(default)]
     server_name: Option<String>,
     /// Whether the name in the certificate is verified. Flume never does.
-    #[serde(default = "check_name")]
+    #[serde(default = "pipeline::units::yes")]
     check_name: bool,
     /// Accepts every certificate: encryption without authentication of the server. For tests.
     #[serde(default)]
@@ -196,14 +196,6 @@ impl ClientTls {
         self.server_name.get_or_insert_with(|| host.to_owned());
         self
     }
-}
-
-fn handshake_timeout() -> Period {
-    Period(Duration::from_secs(10))
-}
-
-fn check_name() -> bool {
-    true
 }
 
 impl Default for ClientTls {

@@ -66,16 +66,16 @@ pub struct Config {
     counters: Vec<Counter>,
     /// Limit of batches in flight, each on its own connections. Batches of one origin are sent one
     /// after the other.
-    #[serde(default = "defaults::in_flight_max")]
+    #[serde(default = "pipeline::units::number::<4>")]
     pub(super) in_flight_max: usize,
     /// Timeout for connecting.
-    #[serde(default = "defaults::connect_timeout")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     connect_timeout: Period,
     /// Timeout for the response to a request.
-    #[serde(default = "defaults::request_timeout")]
+    #[serde(default = "pipeline::units::seconds::<20>")]
     request_timeout: Period,
     /// Timeout of a batch, including retries.
-    #[serde(default = "defaults::timeout")]
+    #[serde(default = "pipeline::units::seconds::<60>")]
     pub(super) timeout: Period,
 }
 
@@ -121,10 +121,6 @@ struct Counter {
 }
 
 mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::Period;
-
     pub(super) fn row_key() -> String {
         "%id".to_owned()
     }
@@ -135,22 +131,6 @@ mod defaults {
 
     pub(super) fn by() -> i64 {
         1
-    }
-
-    pub(super) fn in_flight_max() -> usize {
-        4
-    }
-
-    pub(super) fn connect_timeout() -> Period {
-        Period(Duration::from_secs(10))
-    }
-
-    pub(super) fn request_timeout() -> Period {
-        Period(Duration::from_secs(20))
-    }
-
-    pub(super) fn timeout() -> Period {
-        Period(Duration::from_secs(60))
     }
 }
 

@@ -111,7 +111,7 @@ fn pieces_have_the_same_records_wherever_they_end() {
     }
     let mut file = decoder(&json!({})).unwrap().begin_file().unwrap();
     let passed = file.skip_events(&mut text.as_bytes(), 6).unwrap_err();
-    assert!(passed.to_string().contains("fewer records"), "{passed}");
+    assert!(passed.to_string().contains("fewer events"), "{passed}");
 }
 
 #[test]

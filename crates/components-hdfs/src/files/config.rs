@@ -12,7 +12,7 @@ use storage::hdfs::HdfsAccess;
 
 use super::pattern::Pattern;
 use crate::hdfs::store::Access;
-use crate::reach::{KerberosConfig, Reach, reach_of};
+use crate::reach::{KerberosConfig, OtherStores, Reach, reach_of};
 
 /// Settings of the `hdfs` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -35,7 +35,7 @@ pub struct Config {
     #[serde(default)]
     file_header: Option<String>,
     /// Limit of the bytes of bodies in a batch.
-    #[serde(default = "default_batch_bytes")]
+    #[serde(default = "pipeline::units::mib::<1>")]
     batch_bytes: ByteSize,
     /// Kerberos identity. Its ticket is renewed automatically. Without it: the ticket cache of the
     /// process, or the keytab in `KRB5_CLIENT_KTNAME`.
@@ -49,30 +49,14 @@ pub struct Config {
     /// `HADOOP_CONF_DIR`.
     #[serde(default)]
     conf_dir: Option<String>,
-    /// Access to the bucket of an `s3://` URL. Ignored for other URLs.
-    #[cfg(feature = "objects")]
-    #[serde(default)]
-    s3: Option<storage_objects::S3>,
-    /// Access to the bucket of a `gs://` URL. Ignored for other URLs.
-    #[cfg(feature = "objects")]
-    #[serde(default)]
-    gcs: Option<storage_objects::Gcs>,
-    /// Access to the container of an `abfs://` or `abfss://` URL. Ignored for other URLs.
-    #[cfg(feature = "objects")]
-    #[serde(default)]
-    azure: Option<storage_objects::Azure>,
-    /// Access to the HDFS of a `webhdfs://` or `swebhdfs://` URL. Ignored for other URLs.
-    #[cfg(feature = "webhdfs")]
-    #[serde(default)]
-    webhdfs: Option<storage_webhdfs::Access>,
+    /// Access to other stores than HDFS by its own protocol.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    others: OtherStores,
 }
 
 fn default_decoder() -> Choice<dyn Decoder> {
     Choice::from_kind("lines")
-}
-
-fn default_batch_bytes() -> ByteSize {
-    ByteSize::mib(1)
 }
 
 /// Options of the source.

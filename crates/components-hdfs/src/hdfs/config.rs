@@ -16,7 +16,7 @@ use storage::{FileSystem, StoreUrl};
 use super::append::IcebergConfig;
 use super::roll::Boundary;
 use super::table::HiveConfig;
-use crate::reach::KerberosConfig;
+use crate::reach::{KerberosConfig, OtherStores};
 
 /// Settings of the `hdfs` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -103,7 +103,7 @@ pub struct Config {
     pub(super) buckets_max: usize,
     /// Age of unchanged files that another collector has staged, after which this collector deletes
     /// them. No event is lost if that collector is still running; it writes them again.
-    #[serde(default = "default_sweep_after")]
+    #[serde(default = "pipeline::units::seconds::<21600>")]
     pub(super) sweep_after: Period,
     /// Kerberos identity. Its ticket is renewed automatically. Without it: the ticket cache of the
     /// process, or the keytab in `KRB5_CLIENT_KTNAME`.
@@ -124,22 +124,10 @@ pub struct Config {
     /// permissions.
     #[serde(default = "default_directory_mode")]
     pub(super) directory_mode: String,
-    /// Access to the bucket of an `s3://` URL. Ignored for other URLs.
-    #[cfg(feature = "objects")]
-    #[serde(default)]
-    pub(super) s3: Option<storage_objects::S3>,
-    /// Access to the bucket of a `gs://` URL. Ignored for other URLs.
-    #[cfg(feature = "objects")]
-    #[serde(default)]
-    pub(super) gcs: Option<storage_objects::Gcs>,
-    /// Access to the container of an `abfs://` or `abfss://` URL. Ignored for other URLs.
-    #[cfg(feature = "objects")]
-    #[serde(default)]
-    pub(super) azure: Option<storage_objects::Azure>,
-    /// Access to the HDFS of a `webhdfs://` or `swebhdfs://` URL. Ignored for other URLs.
-    #[cfg(feature = "webhdfs")]
-    #[serde(default)]
-    pub(super) webhdfs: Option<storage_webhdfs::Access>,
+    /// Access to other stores than HDFS by its own protocol.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    pub(super) others: OtherStores,
 }
 
 /// The file that marks a directory as complete.
@@ -264,10 +252,6 @@ fn default_file_mode() -> String {
 
 fn default_directory_mode() -> String {
     "750".into()
-}
-
-fn default_sweep_after() -> Period {
-    Period(Duration::from_secs(6 * 3_600))
 }
 
 #[cfg(feature = "testkit")]

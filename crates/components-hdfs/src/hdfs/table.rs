@@ -52,7 +52,7 @@ pub(super) struct HiveConfig {
     #[serde(default)]
     framed: bool,
     /// Timeout for a connection, and for a response.
-    #[serde(default = "default_timeout")]
+    #[serde(default = "pipeline::units::seconds::<30>")]
     timeout: Period,
 }
 
@@ -69,10 +69,6 @@ struct ColumnConfig {
 
 fn default_database() -> String {
     "default".to_owned()
-}
-
-fn default_timeout() -> Period {
-    Period(std::time::Duration::from_secs(30))
 }
 
 fn invalid<T>(setting: &str, problem: impl std::fmt::Display) -> Result<T, BuildError> {

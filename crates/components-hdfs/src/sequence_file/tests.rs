@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use pipeline::PieceLimits;
 use pipeline::{Batch, Choice, Encoder};
 use serde_json::{Value, json};
 

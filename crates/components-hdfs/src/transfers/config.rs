@@ -15,7 +15,7 @@ use super::layout::Layout;
 use super::{Connect, Files, METRICS, Measures, Shared};
 use crate::hdfs::access::mode;
 use crate::hdfs::store::{self, Access};
-use crate::reach::{KerberosConfig, reach_of};
+use crate::reach::{KerberosConfig, OtherStores, reach_of};
 
 /// Settings of the `files` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -32,10 +32,10 @@ pub struct Config {
     taken_name: TakenName,
     /// Time for which a stored transfer is remembered. Pieces that are resent later create the file
     /// a second time.
-    #[serde(default = "default_keep_done")]
+    #[serde(default = "pipeline::units::seconds::<604800>")]
     keep_done: Period,
     /// Limit of batches in flight.
-    #[serde(default = "default_in_flight_max")]
+    #[serde(default = "pipeline::units::number::<8>")]
     in_flight_max: usize,
     /// Timeout for storing a batch.
     #[serde(default = "default_timeout")]
@@ -59,22 +59,10 @@ pub struct Config {
     /// permissions.
     #[serde(default = "default_directory_mode")]
     directory_mode: String,
-    /// Access to the bucket of an `s3://` URL. Ignored for other URLs.
-    #[cfg(feature = "objects")]
-    #[serde(default)]
-    s3: Option<storage_objects::S3>,
-    /// Access to the bucket of a `gs://` URL. Ignored for other URLs.
-    #[cfg(feature = "objects")]
-    #[serde(default)]
-    gcs: Option<storage_objects::Gcs>,
-    /// Access to the container of an `abfs://` or `abfss://` URL. Ignored for other URLs.
-    #[cfg(feature = "objects")]
-    #[serde(default)]
-    azure: Option<storage_objects::Azure>,
-    /// Access to the HDFS of a `webhdfs://` or `swebhdfs://` URL. Ignored for other URLs.
-    #[cfg(feature = "webhdfs")]
-    #[serde(default)]
-    webhdfs: Option<storage_webhdfs::Access>,
+    /// Access to other stores than HDFS by its own protocol.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    others: OtherStores,
 }
 
 /// Handling of a file whose name exists already.
@@ -88,14 +76,6 @@ pub(super) enum TakenName {
     Replace,
     /// The file waits in `_aqueduct/files/whole` until the name is free.
     Hold,
-}
-
-fn default_keep_done() -> Period {
-    Period(Duration::from_secs(7 * 24 * 60 * 60))
-}
-
-fn default_in_flight_max() -> usize {
-    8
 }
 
 fn default_timeout() -> Period {

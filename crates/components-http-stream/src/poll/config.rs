@@ -20,7 +20,7 @@ pub struct Config {
     /// URL of the list: `http://host:port/path?query`, or `https://` for TLS. The response is JSON.
     url: String,
     /// Interval between the starts of two polls.
-    #[serde(default = "default_interval")]
+    #[serde(default = "pipeline::units::seconds::<60>")]
     interval: Period,
     /// Access to the server.
     #[serde(default)]
@@ -52,26 +52,14 @@ pub struct Config {
     #[serde(default)]
     next_parameter: Option<String>,
     /// Limit of pages in a poll.
-    #[serde(default = "default_pages_max")]
+    #[serde(default = "pipeline::units::number::<1000>")]
     pages_max: usize,
     /// Size limit of a page. It is in memory while it is read.
-    #[serde(default = "default_page_max")]
+    #[serde(default = "pipeline::units::mib::<8>")]
     page_max: ByteSize,
     /// Limit of events in a batch.
     #[serde(default = "round::default_batch_events")]
     batch_events: usize,
-}
-
-fn default_interval() -> Period {
-    Period(Duration::from_secs(60))
-}
-
-fn default_pages_max() -> usize {
-    1000
-}
-
-fn default_page_max() -> ByteSize {
-    ByteSize::mib(8)
 }
 
 /// Options of the source.

@@ -63,13 +63,13 @@ pub struct Config {
     #[serde(default = "default_event_header")]
     event_header: String,
     /// Size limit of an event. A larger one is cut.
-    #[serde(default = "default_event_max")]
+    #[serde(default = "pipeline::units::mib::<1>")]
     event_max: ByteSize,
     /// Limit of events in a batch.
     #[serde(default = "round::default_batch_events")]
     batch_events: usize,
     /// Time that the first event of a batch waits for others.
-    #[serde(default = "default_batch_wait")]
+    #[serde(default = "pipeline::units::seconds::<1>")]
     batch_wait: Period,
     /// Rules of the preset `x`. Rules of the server that are not in the list are deleted, missing
     /// ones are added. Default: the rules of the server are not changed.
@@ -91,14 +91,6 @@ pub(super) enum Format {
 
 fn default_event_header() -> String {
     "event".into()
-}
-
-fn default_event_max() -> ByteSize {
-    ByteSize::mib(1)
-}
-
-fn default_batch_wait() -> Period {
-    Period(Duration::from_secs(1))
 }
 
 /// How to ask the server to continue.

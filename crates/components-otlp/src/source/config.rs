@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kit::serve::{Connections, Limits, Ports, Preset, Served, mib, seconds};
-use pipeline::units::{ByteSize, Period};
+use kit::serve::{Connections, Limits, Ports, Preset, Served};
+use pipeline::units::{ByteSize, Period, mib, seconds};
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -129,17 +129,21 @@ impl Group {
         self.left == 0
     }
 
-    /// Returns the body of the next row, and why it is not a valid row, if so. Repeats the row
-    /// until [`Self::give`].
+    /// Reads the next row. Repeats the row until [`Self::give`].
     ///
     /// # Errors
     /// The row group is damaged.
-    pub(super) fn row(&mut self) -> Result<(&str, Option<&str>), FileError> {
+    pub(super) fn row(&mut self) -> Result<(), FileError> {
         if !self.is_written {
             self.decode()?;
             self.write()?;
         }
-        Ok((&self.body, self.problem.as_deref()))
+        Ok(())
+    }
+
+    /// Returns the body of the row that was read, and why it is not a valid row, if so.
+    pub(super) fn written(&self) -> (&str, Option<&str>) {
+        (&self.body, self.problem.as_deref())
     }
 
     /// Consumes the row.

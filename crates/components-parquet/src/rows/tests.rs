@@ -8,6 +8,7 @@ use ::parquet::data_type::{ByteArray, FixedLenByteArray, Int96};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
+use pipeline::PieceLimits;
 use pipeline::testkit::{build, file_of};
 use pipeline::{Batch, BatchBuilder, BuildContext, Encoder};
 use serde_json::{Value, json};
@@ -109,7 +110,7 @@ fn pieces_have_the_same_rows_wherever_reading_begins() {
         }
     }
     let error = read(&file, &json!({}), 4001, ALL).unwrap_err().to_string();
-    assert!(error.contains("fewer rows"), "{error}");
+    assert!(error.contains("fewer events"), "{error}");
     let error = read(&file, &json!({ "row_group_max": "1KiB" }), 0, ALL).unwrap_err().to_string();
     assert!(error.contains("but `row_group_max` is 1024"), "{error}");
 }

@@ -15,16 +15,12 @@ pub struct Config {
     header: String,
     /// Whether an event keeps an existing header, so that it names the first host after a second
     /// hop.
-    #[serde(default = "default_preserve_existing")]
+    #[serde(default = "pipeline::units::yes")]
     preserve_existing: bool,
 }
 
 fn default_header() -> String {
     "host".to_owned()
-}
-
-fn default_preserve_existing() -> bool {
-    true
 }
 
 impl Component for Config {

@@ -39,7 +39,7 @@ pub struct Config {
     #[serde(default)]
     fields: Vec<String>,
     /// Limit of the different header names in a batch, at most 4,096. Further fields are left out.
-    #[serde(default = "default_fields_max")]
+    #[serde(default = "pipeline::units::number::<256>")]
     fields_max: usize,
     /// Handling of an event whose text does not have this format.
     #[serde(default)]
@@ -73,10 +73,6 @@ enum OnFailure {
     DeadLetters,
     /// The event is kept, and a header contains the reason.
     Header,
-}
-
-fn default_fields_max() -> usize {
-    256
 }
 
 fn default_failure_header() -> String {

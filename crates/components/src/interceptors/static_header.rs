@@ -20,12 +20,8 @@ pub struct Config {
     #[serde(default)]
     value: Option<String>,
     /// Whether an event keeps an existing header.
-    #[serde(default = "default_preserve_existing")]
+    #[serde(default = "pipeline::units::yes")]
     preserve_existing: bool,
-}
-
-fn default_preserve_existing() -> bool {
-    true
 }
 
 impl Component for Config {

@@ -28,12 +28,8 @@ pub struct Config {
     #[serde(default)]
     by: Option<String>,
     /// Limit of values with separate rates at a time. Further values share one rate.
-    #[serde(default = "default_keys_max")]
+    #[serde(default = "pipeline::units::number::<10000>")]
     keys_max: usize,
-}
-
-fn default_keys_max() -> usize {
-    10_000
 }
 
 /// Key of all values without their own rate.

@@ -17,16 +17,12 @@ pub struct Config {
     #[serde(default = "default_header")]
     header: String,
     /// Whether an event keeps an existing header. Otherwise a resent event gets a new time.
-    #[serde(default = "default_preserve_existing")]
+    #[serde(default = "pipeline::units::yes")]
     preserve_existing: bool,
 }
 
 fn default_header() -> String {
     "timestamp".to_owned()
-}
-
-fn default_preserve_existing() -> bool {
-    true
 }
 
 impl Component for Config {

@@ -32,7 +32,7 @@ pub struct Config {
     #[serde(default)]
     prefix: String,
     /// Whether an event keeps an existing header, so that it has the same id on all hops.
-    #[serde(default = "default_preserve_existing")]
+    #[serde(default = "pipeline::units::yes")]
     preserve_existing: bool,
 }
 
@@ -49,10 +49,6 @@ enum Basis {
 
 fn default_header() -> String {
     "id".to_owned()
-}
-
-fn default_preserve_existing() -> bool {
-    true
 }
 
 impl Component for Config {

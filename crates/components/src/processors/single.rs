@@ -16,21 +16,13 @@ use super::penalty::Penalties;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Backoff after the first failure of the sink; it doubles with each further failure.
-    #[serde(default = "default_backoff_min")]
+    #[serde(default = "pipeline::units::millis::<200>")]
     backoff_min: Period,
     /// Longest backoff, also between two attempts to open a sink.
-    #[serde(default = "default_backoff_max")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     backoff_max: Period,
     /// Sink of the group; it occurs once for each place if it is discovered. Set by the agent.
     sinks: Vec<String>,
-}
-
-fn default_backoff_min() -> Period {
-    Period(std::time::Duration::from_millis(200))
-}
-
-fn default_backoff_max() -> Period {
-    Period(std::time::Duration::from_secs(10))
 }
 
 impl Component for Config {

@@ -39,26 +39,26 @@ pub struct Config {
     address: String,
     /// Limit of events in a call. A Flume source rejects calls with more events than the
     /// `transactionCapacity` of its channels, 100 by default.
-    #[serde(default = "defaults::events_max")]
+    #[serde(default = "pipeline::units::number::<100>")]
     events_max: usize,
     /// Compression, as `compression-type` of the source: `none` or `deflate`.
     #[serde(default)]
     compression: Compression,
     /// Level of `deflate`, 0 to 9.
-    #[serde(default = "defaults::compression_level")]
+    #[serde(default = "pipeline::units::number_u32::<6>")]
     compression_level: u32,
     /// Limit of batches in flight, each on its own connection.
-    #[serde(default = "defaults::in_flight_max")]
+    #[serde(default = "pipeline::units::number::<4>")]
     in_flight_max: usize,
     /// Whether batches of one origin are delivered in order: only one of them is in flight at a
     /// time.
     #[serde(default)]
     in_order: bool,
     /// Timeout for connecting.
-    #[serde(default = "defaults::timeout")]
+    #[serde(default = "pipeline::units::seconds::<20>")]
     connect_timeout: Period,
     /// Timeout for the response to a call.
-    #[serde(default = "defaults::timeout")]
+    #[serde(default = "pipeline::units::seconds::<20>")]
     timeout: Period,
     /// Maximum age of a connection. An older one is closed after its batch, so that the next one
     /// may use another address of the name. Default: no limit.
@@ -89,28 +89,6 @@ enum Compression {
     #[default]
     None,
     Deflate,
-}
-
-mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::Period;
-
-    pub(super) fn events_max() -> usize {
-        100
-    }
-
-    pub(super) fn compression_level() -> u32 {
-        6
-    }
-
-    pub(super) fn in_flight_max() -> usize {
-        4
-    }
-
-    pub(super) fn timeout() -> Period {
-        Period(Duration::from_secs(20))
-    }
 }
 
 impl Component for Config {

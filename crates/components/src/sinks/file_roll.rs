@@ -35,7 +35,7 @@ pub struct Config {
     /// Directory of the files. It is created if it is missing.
     directory: PathBuf,
     /// Age after which the next batch begins a new file. `"0s"`: no limit.
-    #[serde(default = "defaults::roll_interval")]
+    #[serde(default = "pipeline::units::seconds::<30>")]
     roll_interval: Period,
     /// Size after which the next batch begins a new file. Default: no limit.
     #[serde(default)]
@@ -52,14 +52,7 @@ pub struct Config {
 }
 
 mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::Period;
     use pipeline::{Choice, Encoder};
-
-    pub(super) fn roll_interval() -> Period {
-        Period(Duration::from_secs(30))
-    }
 
     pub(super) fn encoder() -> Choice<dyn Encoder> {
         Choice::from_kind("text")
@@ -76,12 +69,12 @@ impl Component for Config {
             return Err(BuildError::invalid("directory", problem));
         }
         let encoder = self.encoder.build("encoder", cx)?;
-        if !encoder.is_lines() {
+        if !encoder.file_kind().is_lines {
             let problem = "must write each batch to disk immediately, but this encoder buffers \
                            events; use `text`, `json` or `header_and_text`";
             return Err(BuildError::invalid("encoder", problem));
         }
-        let extension = self.extension.unwrap_or_else(|| encoder.extension().to_owned());
+        let extension = self.extension.unwrap_or_else(|| encoder.file_kind().extension.to_owned());
         for (setting, part) in [("prefix", &self.prefix), ("extension", &extension)] {
             if part.contains(['/', '\0']) {
                 let problem = "must not contain `/`, because it is a part of a file name";

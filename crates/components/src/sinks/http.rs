@@ -142,7 +142,7 @@ impl Component for Config {
 /// The headers of each request.
 fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
     let content_type = config.content_type.as_deref();
-    let content_type = content_type.unwrap_or(format.encoder().content_type());
+    let content_type = content_type.unwrap_or(format.encoder().file_kind().content_type);
     let value = |setting: String, text: &str| {
         HeaderValue::from_str(text).map_err(|error| BuildError::invalid(setting, error))
     };

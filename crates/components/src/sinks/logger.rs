@@ -16,12 +16,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Number of bytes of a body that are logged.
-    #[serde(default = "default_body_max")]
+    #[serde(default = "pipeline::units::bytes::<256>")]
     body_max: ByteSize,
-}
-
-fn default_body_max() -> ByteSize {
-    ByteSize(256)
 }
 
 impl Component for Config {

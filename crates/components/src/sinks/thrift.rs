@@ -39,18 +39,18 @@ pub struct Config {
     #[serde(default)]
     protocol: Protocol,
     /// Limit of events in a call; a larger batch needs several calls.
-    #[serde(default = "defaults::events_max")]
+    #[serde(default = "pipeline::units::number::<1000>")]
     events_max: usize,
     /// Size limit of a call. A larger event becomes a dead letter. A Flume source accepts
     /// 16,384,000 bytes.
-    #[serde(default = "defaults::frame_max")]
+    #[serde(default = "pipeline::units::mib::<15>")]
     frame_max: ByteSize,
     /// Settings of the requests.
     #[serde(rename = "..")]
     #[schemars(flatten)]
     in_flight: InFlight<4, 30>,
     /// Timeout for connecting.
-    #[serde(default = "defaults::connect_timeout")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     connect_timeout: Period,
     /// Maximum age of a connection. Then a new one is opened, so that a load balancer can select
     /// another address. Default: no limit.
@@ -59,24 +59,6 @@ pub struct Config {
     /// TLS of the connection. A Flume source needs `ssl = true`.
     #[serde(default)]
     tls: Option<ClientTls>,
-}
-
-mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
-    pub(super) fn events_max() -> usize {
-        1000
-    }
-
-    pub(super) fn frame_max() -> ByteSize {
-        ByteSize::mib(15)
-    }
-
-    pub(super) fn connect_timeout() -> Period {
-        Period(Duration::from_secs(10))
-    }
 }
 
 impl Component for Config {

@@ -46,7 +46,7 @@ pub struct Config {
     /// Address to listen on: `host:port`. Port 0 selects a free port.
     listen: String,
     /// Whether each event is answered by `OK` when it is stored.
-    #[serde(default = "default_ack_every_event")]
+    #[serde(default = "pipeline::units::yes")]
     ack_every_event: bool,
     /// Framing of events in the stream: `lines` or `length_prefixed`.
     #[serde(default = "default_framing")]
@@ -56,13 +56,13 @@ pub struct Config {
     #[serde(default)]
     multiline: Option<Multiline>,
     /// Length limit of a line. Flume's limit is 512 characters, including the line end.
-    #[serde(default = "default_line_max")]
+    #[serde(default = "pipeline::units::kib::<64>")]
     line_max: ByteSize,
     /// Header for the address of the client's host. Default: none.
     #[serde(default)]
     client_header: Option<String>,
     /// Limit of events in a batch.
-    #[serde(default = "default_batch_events")]
+    #[serde(default = "pipeline::units::number::<1000>")]
     batch_events: usize,
     #[serde(rename = "..")]
     #[schemars(flatten)]
@@ -85,20 +85,8 @@ impl Preset for Shared {
     )];
 }
 
-fn default_ack_every_event() -> bool {
-    true
-}
-
 fn default_framing() -> Choice<dyn Framing> {
     Choice::from_kind("lines")
-}
-
-fn default_line_max() -> ByteSize {
-    ByteSize(64 << 10)
-}
-
-fn default_batch_events() -> usize {
-    1000
 }
 
 impl Component for Config {

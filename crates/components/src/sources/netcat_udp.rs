@@ -30,7 +30,7 @@ pub struct Config {
     #[serde(default)]
     client_header: Option<String>,
     /// Limit of events in a batch.
-    #[serde(default = "default_batch_events")]
+    #[serde(default = "pipeline::units::number::<1000>")]
     batch_events: usize,
     /// Size limit of the datagrams that wait for room in the channels. Each datagram counts 256
     /// bytes in addition.
@@ -40,10 +40,6 @@ pub struct Config {
     /// `net.core.rmem_max`.
     #[serde(default)]
     receive_buffer: Option<ByteSize>,
-}
-
-fn default_batch_events() -> usize {
-    1000
 }
 
 impl Component for Config {

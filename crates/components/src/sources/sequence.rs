@@ -33,22 +33,14 @@ pub struct Config {
     #[serde(default)]
     count: Option<u64>,
     /// Size of each body in bytes; a longer number is not padded.
-    #[serde(default = "default_size")]
+    #[serde(default = "pipeline::units::bytes::<0>")]
     size: ByteSize,
     /// Rate in events per second. Default: as many as the channels accept.
     #[serde(default)]
     rate: Option<u32>,
     /// Events in a batch.
-    #[serde(default = "default_batch_events")]
+    #[serde(default = "pipeline::units::number_u32::<1000>")]
     batch_events: u32,
-}
-
-fn default_size() -> ByteSize {
-    ByteSize(0)
-}
-
-fn default_batch_events() -> u32 {
-    1000
 }
 
 impl Component for Config {

@@ -34,7 +34,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Size of each body in bytes.
-    #[serde(default = "default_size")]
+    #[serde(default = "pipeline::units::bytes::<500>")]
     size: ByteSize,
     /// Number of events to send, stored or not. Default: no limit.
     #[serde(default)]
@@ -43,19 +43,11 @@ pub struct Config {
     #[serde(default)]
     max_successful_events: Option<u64>,
     /// Events in a batch. Flume's default is 1.
-    #[serde(default = "default_batch_events")]
+    #[serde(default = "pipeline::units::number_u32::<1000>")]
     batch_events: u32,
     /// Rate in events per second. Default: as many as the channels accept.
     #[serde(default)]
     rate: Option<u32>,
-}
-
-fn default_size() -> ByteSize {
-    ByteSize(500)
-}
-
-fn default_batch_events() -> u32 {
-    1000
 }
 
 impl Component for Config {

@@ -57,7 +57,7 @@ pub struct Config {
     #[serde(default = "defaults::framing")]
     framing: Choice<dyn Framing>,
     /// Size limit of a message; a longer one is cut and marked. Flume's limit is 2,500 bytes.
-    #[serde(default = "defaults::message_max")]
+    #[serde(default = "pipeline::units::kib::<64>")]
     message_max: ByteSize,
     /// Which messages are understood, and how their headers are named.
     #[serde(default)]
@@ -77,7 +77,7 @@ pub struct Config {
     #[serde(default = "defaults::offset")]
     offset: String,
     /// Limit of events in a batch.
-    #[serde(default = "defaults::batch_events")]
+    #[serde(default = "pipeline::units::number::<1000>")]
     batch_events: usize,
     #[serde(rename = "..")]
     #[schemars(flatten)]
@@ -115,22 +115,13 @@ impl Preset for Shared {
 mod defaults {
     use pipeline::Framing;
     use pipeline::component::Choice;
-    use pipeline::units::ByteSize;
 
     pub(super) fn framing() -> Choice<dyn Framing> {
         Choice::from_kind("syslog")
     }
 
-    pub(super) fn message_max() -> ByteSize {
-        ByteSize(64 << 10)
-    }
-
     pub(super) fn offset() -> String {
         "+00:00".to_owned()
-    }
-
-    pub(super) fn batch_events() -> usize {
-        1000
     }
 }
 

@@ -29,8 +29,8 @@ use std::time::Duration;
 
 use formats::thrift::Protocol;
 use kit::repeats::Calls;
-use kit::serve::{Connected, Listening, Preset, Put, Report, Serve, Served, mib, seconds};
-use pipeline::units::{ByteSize, Period};
+use kit::serve::{Connected, Listening, Preset, Put, Report, Serve, Served};
+use pipeline::units::{ByteSize, Period, mib, seconds};
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
 use serde::Deserialize;

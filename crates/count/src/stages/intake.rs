@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use pipeline::{
-    Batch, BatchSize, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, LedgerState,
-    Origin, Outage, Permit, PositionIntake, RelayIntake, Routing, Unreserved,
+    Batch, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, Origin, PositionIntake,
+    RelayIntake,
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -36,30 +35,9 @@ impl Intake for Counter {
         }
         Ok(())
     }
-
-    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        Ok(Box::new(Unreserved(self)))
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        None
-    }
 }
 
-#[async_trait]
-impl PositionIntake for Counter {
-    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
-        vec![Vec::new()]
-    }
-
-    async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
-        self.accept(batch).await
-    }
-
-    fn stores_in_turn(&self) -> bool {
-        false
-    }
-}
+impl PositionIntake for Counter {}
 
 /// What follows files relays nothing.
 impl RelayIntake for Counter {
@@ -75,25 +53,5 @@ impl RelayIntake for Counter {
 
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
         self.committed.subscribe()
-    }
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn outage(&self) -> Option<Outage> {
-        None
-    }
-
-    fn batch_bytes_taken(&self) -> Option<u64> {
-        None
-    }
-
-    fn ledgers(&self) -> Vec<LedgerState> {
-        Vec::new()
-    }
-
-    fn routing(&self) -> Option<Routing> {
-        None
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pipeline::units::ByteSize;
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
-    MalformedMessage, Message, PieceLimits, decode_message,
+    MalformedMessage, Message, Piece, decode_message,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,12 +30,8 @@ pub struct Config {
     #[serde(default)]
     schema_type: SchemaType,
     /// Size limit of a block of a file, before and after decompression. Both forms are in memory.
-    #[serde(default = "default_block_max")]
+    #[serde(default = "pipeline::units::mib::<16>")]
     block_max: ByteSize,
-}
-
-fn default_block_max() -> ByteSize {
-    ByteSize::mib(16)
 }
 
 /// Header of an event that identifies the schema of its body.
@@ -140,24 +136,11 @@ impl FileDecoder for File {
         self.records.pass_over(file, events)
     }
 
-    fn next(
-        &mut self,
-        file: &mut dyn BufRead,
-        limits: PieceLimits,
-        headers: &[(&str, &str)],
-        events: &mut BatchBuilder,
-    ) -> Result<bool, FileError> {
+    fn read(&mut self, file: &mut dyn BufRead, piece: &mut Piece<'_>) -> Result<bool, FileError> {
         let Some(head) = self.records.head(file)? else { return Ok(false) };
         let (name, value) = self.header.get_or_insert_with(|| self.schemas.header(head));
         let own = [(*name, value.as_str())];
-        let headers: Vec<(&str, &str)> = headers.iter().copied().chain(own).collect();
-        self.records.next(file, |_, record, (taken, bytes)| {
-            if limits.is_full(taken, bytes, record.len()) {
-                return None;
-            }
-            events.push(record, &headers);
-            Some(record.len())
-        })
+        self.records.next(file, |_, record, _| piece.put(record, &own).then_some(record.len()))
     }
 }
 

@@ -4,8 +4,8 @@ use std::io::{BufRead, Read};
 
 use memchr::memchr_iter;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Decoder, Deferred, FileDecoder, FileError,
-    MalformedMessage, Message, PieceLimits,
+    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError, FindEvent,
+    MalformedMessage, Message, OneByOne, Piece,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -60,27 +60,22 @@ impl Decoder for Lines {
 
     fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
         let keep_empty = self.keep_empty;
-        Some(Box::new(File { keep_empty, line: None, at: 0, broken: Deferred::default() }))
+        Some(Box::new(OneByOne::new(File { keep_empty, line: None, at: 0 })))
     }
 }
 
 /// A file of lines.
 struct File {
     keep_empty: bool,
-    /// The next line, if it was read already.
+    /// The next line, if it was found already.
     line: Option<Vec<u8>>,
     /// Bytes read so far.
     at: u64,
-    /// Error after lines that must be returned first.
-    broken: Deferred,
 }
 
 impl File {
     /// Reads the next line that is an event; `None` at the end of the file.
     fn line(&mut self, file: &mut dyn BufRead) -> Result<Option<Vec<u8>>, FileError> {
-        if self.line.is_some() {
-            return Ok(self.line.take());
-        }
         loop {
             let mut line = Vec::new();
             let read = file.take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
@@ -103,41 +98,20 @@ impl File {
     }
 }
 
-impl FileDecoder for File {
-    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
-        for _ in 0..events {
-            if self.line(file)?.is_none() {
-                let problem = "the file has fewer lines than were already read: it was truncated \
-                               or replaced; write new content into a new file"
-                    .to_owned();
-                return Err(MalformedMessage { problem }.into());
-            }
+impl FindEvent for File {
+    fn find(&mut self, file: &mut dyn BufRead) -> Result<bool, FileError> {
+        if self.line.is_none() {
+            self.line = self.line(file)?;
         }
-        Ok(())
+        Ok(self.line.is_some())
     }
 
-    fn next(
-        &mut self,
-        file: &mut dyn BufRead,
-        limits: PieceLimits,
-        headers: &[(&str, &str)],
-        events: &mut BatchBuilder,
-    ) -> Result<bool, FileError> {
-        self.broken.come()?;
-        let (mut taken, mut bytes) = (0, 0);
-        loop {
-            let line = match self.line(file) {
-                Ok(Some(line)) => line,
-                Ok(None) => return Ok(false),
-                Err(error) => return self.broken.behind(taken, error),
-            };
-            if limits.is_full(taken, bytes, line.len()) {
-                self.line = Some(line);
-                return Ok(true);
-            }
-            events.push(&line, headers);
-            (taken, bytes) = (taken + 1, bytes + line.len());
-        }
+    fn put(&mut self, piece: &mut Piece<'_>) -> bool {
+        piece.put(self.line.as_ref().expect("it was found"), &[])
+    }
+
+    fn consume(&mut self) {
+        self.line = None;
     }
 }
 

@@ -6,7 +6,9 @@
 
 use bytes::Bytes;
 use pipeline::units::ByteSize;
-use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm};
+use pipeline::{
+    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, FileKind, TableForm,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -50,16 +52,8 @@ impl Component for Config {
 struct Avro(Container);
 
 impl Encoder for Avro {
-    fn extension(&self) -> &'static str {
-        container::EXTENSION
-    }
-
-    fn content_type(&self) -> &'static str {
-        container::CONTENT_TYPE
-    }
-
-    fn is_lines(&self) -> bool {
-        false
+    fn file_kind(&self) -> FileKind {
+        container::KIND
     }
 
     fn size_bound(&self, events: &Events) -> u64 {

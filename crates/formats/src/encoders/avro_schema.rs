@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, TableForm,
-    Unwritable,
+    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, FileKind,
+    TableForm, Unwritable,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -90,16 +90,8 @@ impl AvroSchema {
 }
 
 impl Encoder for AvroSchema {
-    fn extension(&self) -> &'static str {
-        container::EXTENSION
-    }
-
-    fn content_type(&self) -> &'static str {
-        container::CONTENT_TYPE
-    }
-
-    fn is_lines(&self) -> bool {
-        false
+    fn file_kind(&self) -> FileKind {
+        container::KIND
     }
 
     fn unwritable(&self, events: &Events) -> Vec<Unwritable> {

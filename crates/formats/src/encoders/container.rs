@@ -16,16 +16,15 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
-use pipeline::{BuildContext, BuildError};
+use pipeline::{BuildContext, BuildError, FileKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::avro::datum::{put_bytes, put_long};
 
-/// File name extension.
-pub(super) const EXTENSION: &str = "avro";
-/// Media type.
-pub(super) const CONTENT_TYPE: &str = "application/avro";
+/// Kind of the files.
+pub(super) const KIND: FileKind =
+    FileKind { extension: "avro", content_type: "application/avro", is_lines: false };
 
 /// Compression of blocks, by its name in the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use pipeline::{
-    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, TableForm,
-    TableStorage,
+    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, FileKind,
+    TableForm, TableStorage,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -101,12 +101,8 @@ fn value<'a>(event: EventRef<'a>, column: &str) -> Option<&'a [u8]> {
 }
 
 impl Encoder for Format {
-    fn extension(&self) -> &'static str {
-        "csv"
-    }
-
-    fn content_type(&self) -> &'static str {
-        "text/csv"
+    fn file_kind(&self) -> FileKind {
+        FileKind { extension: "csv", content_type: "text/csv", is_lines: true }
     }
 
     fn concatenates(&self) -> bool {

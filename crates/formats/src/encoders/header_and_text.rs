@@ -71,10 +71,6 @@ impl FileEncoder for HeaderAndText {
         }
         text.freeze()
     }
-
-    fn finish(&mut self) -> Bytes {
-        Bytes::new()
-    }
 }
 
 #[cfg(test)]

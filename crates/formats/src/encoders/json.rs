@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use pipeline::{
-    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, TableForm,
-    TableStorage,
+    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, FileKind,
+    TableForm, TableStorage,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer as Output, ser::SerializeMap};
@@ -38,12 +38,8 @@ const AROUND: u64 = 40;
 const AROUND_HEADER: u64 = 6;
 
 impl Encoder for Json {
-    fn extension(&self) -> &'static str {
-        "json"
-    }
-
-    fn content_type(&self) -> &'static str {
-        "application/x-ndjson"
+    fn file_kind(&self) -> FileKind {
+        FileKind { extension: "json", content_type: "application/x-ndjson", is_lines: true }
     }
 
     fn concatenates(&self) -> bool {
@@ -74,10 +70,6 @@ impl FileEncoder for Json {
             out.push(b'\n');
         }
         out.into()
-    }
-
-    fn finish(&mut self) -> Bytes {
-        Bytes::new()
     }
 }
 

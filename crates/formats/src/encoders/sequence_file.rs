@@ -16,8 +16,8 @@ use bytes::Bytes;
 use pipeline::env::{Clock, Entropy};
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Choice, Codec, Component, Encoder, Events, FileEncoder, TableForm,
-    TableStorage, Unwritable,
+    BuildContext, BuildError, Choice, Codec, Component, Encoder, Events, FileEncoder, FileKind,
+    TableForm, TableStorage, Unwritable,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ pub struct Config {
     codec: Choice<dyn Codec>,
     /// Size of the records in a block before it is written; at most 512 KiB. Hadoop uses 1,000,000
     /// bytes.
-    #[serde(default = "default_block_size")]
+    #[serde(default = "pipeline::units::kib::<512>")]
     block_size: ByteSize,
 }
 
@@ -86,10 +86,6 @@ enum Compression {
 
 fn default_codec() -> Choice<dyn Codec> {
     Choice::from_kind("deflate")
-}
-
-fn default_block_size() -> ByteSize {
-    ByteSize(512 << 10)
 }
 
 impl Component for Config {
@@ -140,16 +136,12 @@ struct SequenceFile {
 }
 
 impl Encoder for SequenceFile {
-    fn extension(&self) -> &'static str {
-        "seq"
-    }
-
-    fn content_type(&self) -> &'static str {
-        "application/vnd.hadoop.sequencefile"
-    }
-
-    fn is_lines(&self) -> bool {
-        false
+    fn file_kind(&self) -> FileKind {
+        FileKind {
+            extension: "seq",
+            content_type: "application/vnd.hadoop.sequencefile",
+            is_lines: false,
+        }
     }
 
     fn unwritable(&self, events: &Events) -> Vec<Unwritable> {

@@ -55,10 +55,6 @@ impl FileEncoder for Text {
         }
         text.freeze()
     }
-
-    fn finish(&mut self) -> Bytes {
-        Bytes::new()
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::MESSAGE_BYTES_MAX;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Size of the length in bytes: 1, 2, 4 or 8.
-    #[serde(default = "default_bytes")]
+    #[serde(default = "pipeline::units::number::<4>")]
     bytes: usize,
     /// Byte order of the length.
     #[serde(default)]
@@ -35,10 +35,6 @@ enum Order {
     BigEndian,
     /// Little-endian.
     LittleEndian,
-}
-
-fn default_bytes() -> usize {
-    4
 }
 
 impl Component for Config {

@@ -287,10 +287,6 @@ mod tests {
         async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
             panic!("planted")
         }
-
-        fn batch_bytes_max(&self) -> Option<u64> {
-            None
-        }
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use pipeline::units::{ByteSize, Period};
+use pipeline::units::{ByteSize, mib};
 use pipeline::{BuildContext, BuildError};
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
@@ -59,16 +59,6 @@ pub struct Listening<P> {
 
 fn connections_max<P: Preset>() -> u32 {
     P::CONNECTIONS_MAX
-}
-
-/// The default of a setting in MiB: `#[serde(default = "mib::<64>")]`.
-pub fn mib<const MIB: u64>() -> ByteSize {
-    ByteSize::mib(MIB)
-}
-
-/// The default of a setting in seconds: `#[serde(default = "seconds::<30>")]`.
-pub fn seconds<const SECONDS: u64>() -> Period {
-    Period(Duration::from_secs(SECONDS))
 }
 
 /// Replaces the descriptions of settings in a schema by those of the source. A transformation of

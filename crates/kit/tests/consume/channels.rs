@@ -204,10 +204,6 @@ impl Intake for Channels {
         self.room().await;
         Ok(Box::new(Reserved(self)))
     }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        None
-    }
 }
 
 #[async_trait]

@@ -8,12 +8,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use kit::decoding::Undecoded;
 use kit::repeats::Calls;
-use kit::serve::{
-    Connected, Listening, Preset, Put, Report, Serve, Served, Stored, mib, read_ahead, seconds,
-};
+use kit::serve::{Connected, Listening, Preset, Put, Report, Serve, Served, Stored, read_ahead};
 use kit::tenants::{Member, Memory, Over};
 use pipeline::env::Stream;
-use pipeline::units::{ByteSize, Period};
+use pipeline::units::{ByteSize, Period, mib, seconds};
 use pipeline::{BatchBuilder, BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -270,8 +270,6 @@ impl<D: Deliver> Sink for Requests<D> {
     }
 
     /// Nothing is held back here, so there is nothing to flush.
-    fn flush(&mut self) {}
-
     async fn close(&mut self) {
         self.in_flight.clear();
         self.waiting.clear();

@@ -1,13 +1,11 @@
 //! The settings of [`Requests`](super::Requests) that sinks share.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Options;
 use crate::component::BuildError;
-use crate::units::Period;
+use crate::units::{Period, number, seconds};
 
 /// Settings of requests, with the defaults of `in_flight_max` and, in seconds, of `timeout`. A sink
 /// reads them as a part of its own ([`PART`](crate::settings::PART)).
@@ -25,14 +23,6 @@ pub struct InFlight<const BATCHES: usize, const SECONDS: u64> {
     /// Timeout of a batch, including the connection.
     #[serde(default = "seconds::<SECONDS>")]
     pub timeout: Period,
-}
-
-fn number<const NUMBER: usize>() -> usize {
-    NUMBER
-}
-
-fn seconds<const SECONDS: u64>() -> Period {
-    Period(Duration::from_secs(SECONDS))
 }
 
 impl<const BATCHES: usize, const SECONDS: u64> InFlight<BATCHES, SECONDS> {

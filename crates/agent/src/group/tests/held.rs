@@ -90,10 +90,6 @@ impl Sink for Sized {
         notice::until(&self.woken, || self.settled.pop_front()).await
     }
 
-    fn flush(&mut self) {}
-
-    async fn close(&mut self) {}
-
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
     }

@@ -22,10 +22,6 @@ impl Sink for Failing {
         std::future::pending().await
     }
 
-    fn flush(&mut self) {}
-
-    async fn close(&mut self) {}
-
     fn guarantee(&self) -> Guarantee {
         Guarantee::BestEffort
     }

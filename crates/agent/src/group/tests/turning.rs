@@ -50,10 +50,6 @@ impl Sink for Hopping {
         }
     }
 
-    fn flush(&mut self) {}
-
-    async fn close(&mut self) {}
-
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
     }
@@ -156,10 +152,6 @@ impl Sink for Closed {
             None => std::future::pending().await,
         }
     }
-
-    fn flush(&mut self) {}
-
-    async fn close(&mut self) {}
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce

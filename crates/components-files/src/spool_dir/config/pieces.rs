@@ -16,12 +16,8 @@ const SIZES: (ByteSize, ByteSize) = (ByteSize(1 << 10), ByteSize::mib(8));
 pub(in super::super) struct PiecesConfig {
     /// Size limit of a piece, from 1KiB to 8MiB. Larger pieces mean fewer temporary files, and need
     /// more memory. If downstream agents accept only smaller batches, pieces are smaller.
-    #[serde(default = "default_size")]
+    #[serde(default = "pipeline::units::mib::<1>")]
     size: ByteSize,
-}
-
-fn default_size() -> ByteSize {
-    ByteSize::mib(1)
 }
 
 /// The checked settings.

@@ -3,10 +3,11 @@
 
 use std::io::BufRead;
 
+use bytes::Bytes;
 use pipeline::component::entry;
 use pipeline::{
-    BatchBuilder, BuildError, Component, Decoder, Entry, FileDecoder, FileError, MalformedMessage,
-    Message, Parts, PartsDecoder, PieceLimits,
+    BatchBuilder, BuildError, Component, Decoder, Entry, FileDecoder, FileError, FindEvent,
+    MalformedMessage, Message, OneByOne, Parts, PartsDecoder, Piece,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -37,38 +38,38 @@ impl Decoder for FromEnd {
 
 impl PartsDecoder for FromEnd {
     fn begin(&self, file: Arc<dyn Parts>) -> Box<dyn FileDecoder> {
-        Box::new(File { file, next: 0 })
+        Box::new(OneByOne::new(File { file, next: 0, event: None }))
     }
 }
 
 struct File {
     file: Arc<dyn Parts>,
     next: u64,
+    event: Option<Bytes>,
 }
 
-impl FileDecoder for File {
-    fn skip_events(&mut self, _: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
-        self.next = events;
-        Ok(())
-    }
-
-    fn next(
-        &mut self,
-        _: &mut dyn BufRead,
-        limits: PieceLimits,
-        headers: &[(&str, &str)],
-        events: &mut BatchBuilder,
-    ) -> Result<bool, FileError> {
+impl FindEvent for File {
+    fn find(&mut self, _: &mut dyn BufRead) -> Result<bool, FileError> {
         let last = self.file.length().checked_sub(1).expect("no file of the test is empty");
         let count = u64::from(self.file.read_at(last, 1)?[0]);
-        while self.next < count {
-            if limits.is_full(events.len(), events.len() * 8, 8) {
-                return Ok(true);
-            }
-            events.push(&self.file.read_at(self.next * 8, 8)?, headers);
-            self.next += 1;
+        if self.event.is_none() && self.next < count {
+            self.event = Some(self.file.read_at(self.next * 8, 8)?);
         }
-        Ok(false)
+        Ok(self.event.is_some())
+    }
+
+    fn put(&mut self, piece: &mut Piece<'_>) -> bool {
+        piece.put(self.event.as_ref().expect("it was found"), &[])
+    }
+
+    fn consume(&mut self) {
+        self.event = None;
+        self.next += 1;
+    }
+
+    fn skip(&mut self, _: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+        self.next = events;
+        Ok(())
     }
 }
 

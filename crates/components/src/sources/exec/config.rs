@@ -30,24 +30,24 @@ pub struct Config {
     #[serde(default)]
     restart: bool,
     /// Pause before a restart; at least 100 ms. It is up to 30 s longer after failures.
-    #[serde(default = "default_restart_throttle")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     restart_throttle: Period,
     /// Whether each line of standard error is logged. Otherwise the last line is part of the
     /// message if the command fails.
     #[serde(default)]
     log_stderr: bool,
     /// Length limit of a line. Longer lines are cut, get the header `truncated`, and are counted.
-    #[serde(default = "default_line_max")]
+    #[serde(default = "pipeline::units::mib::<1>")]
     line_max: ByteSize,
     /// Rules that join lines to one event, such as a message and its stack trace. Without them each
     /// line is an event.
     #[serde(default)]
     multiline: Option<Multiline>,
     /// Limit of events in a batch. Flume's batchSize is 20 by default.
-    #[serde(default = "default_batch_events")]
+    #[serde(default = "pipeline::units::number::<1000>")]
     batch_events: usize,
     /// Longest time that a line waits for others of its batch. Flume's default is 3 s.
-    #[serde(default = "default_batch_timeout")]
+    #[serde(default = "pipeline::units::seconds::<1>")]
     batch_timeout: Period,
 }
 
@@ -59,22 +59,6 @@ enum Command {
     Text(String),
     /// Program and arguments, unchanged.
     List(Vec<String>),
-}
-
-fn default_restart_throttle() -> Period {
-    Period(Duration::from_secs(10))
-}
-
-fn default_line_max() -> ByteSize {
-    ByteSize::mib(1)
-}
-
-fn default_batch_events() -> usize {
-    1000
-}
-
-fn default_batch_timeout() -> Period {
-    Period(Duration::from_secs(1))
 }
 
 /// What the settings say.

@@ -68,13 +68,13 @@ pub struct Config {
     headers: Option<BTreeMap<String, String>>,
     /// Size limit of a message, and of all other fields of an entry together; from 4 KiB to 16 MiB.
     /// Longer values are cut, get the header `truncated`, and are counted.
-    #[serde(default = "defaults::message_max")]
+    #[serde(default = "pipeline::units::mib::<1>")]
     message_max: ByteSize,
     /// Limit of events in a batch.
-    #[serde(default = "defaults::batch_events")]
+    #[serde(default = "pipeline::units::number::<1000>")]
     batch_events: usize,
     /// Longest time that an entry waits for others of its batch.
-    #[serde(default = "defaults::batch_timeout")]
+    #[serde(default = "pipeline::units::millis::<200>")]
     batch_timeout: Period,
 }
 
@@ -102,9 +102,6 @@ pub(super) enum Body {
 
 mod defaults {
     use std::collections::BTreeMap;
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
 
     pub(super) fn journalctl() -> String {
         "journalctl".to_owned()
@@ -124,18 +121,6 @@ mod defaults {
             ("unit", "_SYSTEMD_UNIT"),
         ];
         headers.map(|(header, field)| (header.to_owned(), field.to_owned())).into()
-    }
-
-    pub(super) fn message_max() -> ByteSize {
-        ByteSize::mib(1)
-    }
-
-    pub(super) fn batch_events() -> usize {
-        1000
-    }
-
-    pub(super) fn batch_timeout() -> Period {
-        Period(Duration::from_millis(200))
     }
 }
 

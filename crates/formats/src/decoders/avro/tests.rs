@@ -6,6 +6,7 @@
 //! cut at each byte.
 
 use pipeline::Batch;
+use pipeline::PieceLimits;
 use serde_json::{Value, json};
 
 use super::super::testkit::{decoded, decoder, message};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pipeline::{BuildError, Encoder, EventRef, Events, FileEncoder, Unwritable};
+use pipeline::{BuildError, Encoder, EventRef, Events, FileEncoder, FileKind, Unwritable};
 
 use super::super::container::{self, Container};
 use crate::avro::bodies::{Seen, Stated, no_datum, stated};
@@ -45,16 +45,8 @@ pub(super) fn files(
 }
 
 impl Encoder for Files {
-    fn extension(&self) -> &'static str {
-        container::EXTENSION
-    }
-
-    fn content_type(&self) -> &'static str {
-        container::CONTENT_TYPE
-    }
-
-    fn is_lines(&self) -> bool {
-        false
+    fn file_kind(&self) -> FileKind {
+        container::KIND
     }
 
     fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
