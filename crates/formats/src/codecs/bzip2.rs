@@ -19,12 +19,8 @@ pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.BZip2Codec";
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Block size in units of 100 kB: from 1 (less memory) to 9 (smaller files).
-    #[serde(default = "default_level")]
+    #[serde(default = "pipeline::units::number_u32::<9>")]
     level: u32,
-}
-
-fn default_level() -> u32 {
-    9
 }
 
 impl Component for Config {

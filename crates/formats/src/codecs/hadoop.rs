@@ -15,7 +15,9 @@ use bytes::Buf;
 use bzip2::read::MultiBzDecoder;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
-use super::{bzip2 as of_bzip2, deflate, gzip, lz4, snappy, zstd as of_zstd};
+use super::in_blocks::{LZ4_CLASS, SNAPPY_CLASS};
+use super::zlib::{DEFLATE_CLASS, GZIP_CLASS};
+use super::{bzip2 as of_bzip2, zstd as of_zstd};
 
 /// Alias of `deflate`.
 const DEFLATE_CODEC: &str = "org.apache.hadoop.io.compress.DeflateCodec";
@@ -41,11 +43,11 @@ impl Hadoop {
     /// Returns the codec of this class; `None` if it is not supported.
     pub fn of_class(class: &str) -> Option<Self> {
         Some(match class {
-            deflate::CLASS | DEFLATE_CODEC => Self::Deflate,
-            gzip::CLASS => Self::Gzip,
+            DEFLATE_CLASS | DEFLATE_CODEC => Self::Deflate,
+            GZIP_CLASS => Self::Gzip,
             of_bzip2::CLASS => Self::Bzip2,
-            snappy::CLASS => Self::Snappy,
-            lz4::CLASS => Self::Lz4,
+            SNAPPY_CLASS => Self::Snappy,
+            LZ4_CLASS => Self::Lz4,
             of_zstd::CLASS => Self::Zstd,
             _ => return None,
         })

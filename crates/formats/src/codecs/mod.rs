@@ -2,13 +2,11 @@
 
 mod blocks;
 pub mod bzip2;
-pub mod deflate;
 mod encoded;
-pub mod gzip;
 pub mod hadoop;
-pub mod lz4;
+pub mod in_blocks;
 pub mod none;
-pub mod snappy;
+pub mod zlib;
 pub mod zstd;
 
 use bytes::Bytes;
@@ -19,11 +17,11 @@ use support::mutant;
 /// All codecs.
 pub static ALL: &[Entry<dyn Codec>] = &[
     entry::<bzip2::Config>(),
-    entry::<deflate::Config>(),
-    entry::<gzip::Config>(),
-    entry::<lz4::Config>(),
+    entry::<zlib::Deflate>(),
+    entry::<zlib::Gzip>(),
+    entry::<in_blocks::Lz4>(),
     entry::<none::Config>(),
-    entry::<snappy::Config>(),
+    entry::<in_blocks::Snappy>(),
     entry::<zstd::Config>(),
 ];
 
