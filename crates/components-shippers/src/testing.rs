@@ -1,25 +1,17 @@
 //! Helpers for tests of the sources: a source as a configuration builds it, on loopback, with an
 //! intake that records its batches or has no room.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metrics::{Metrics, SourceReason};
+use kit::testkit::running;
 use pipeline::env::Stream;
-use pipeline::testkit::{build, plain_context};
-use pipeline::{
-    Batch, BatchSize, BuildContext, Component, Intake, IntakeError, Permit, Source, SourceError,
-    Unreserved,
-};
-use serde_json::{Value, json};
-use support::loopback::free_address;
+use pipeline::{Batch, BatchSize, Component, Intake, IntakeError, Permit, Source, Unreserved};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 /// Records its batches; without room it waits for ever.
 #[derive(Default)]
@@ -54,29 +46,18 @@ impl Intake for Kept {
 
 /// A running source named `in`.
 pub(crate) struct Running {
-    address: String,
-    metrics: Metrics,
+    source: running::Running,
     pub(crate) kept: Arc<Kept>,
-    stop: CancellationToken,
-    running: JoinHandle<Result<(), SourceError>>,
 }
 
 impl Running {
-    pub(crate) async fn start<C: Component<Role = dyn Source>>(mut settings: Value) -> Self {
-        let address = free_address().to_string();
-        settings["listen"] = json!(address);
-        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
-        let metrics = cx.metrics.clone();
-        let mut source = build::<C>(&settings, &cx).unwrap();
-        let (kept, stop) = (Arc::new(Kept::default()), CancellationToken::new());
-        let cx = plain_context(kept.clone(), stop.clone());
-        source.open(&cx).await.unwrap();
-        let running = tokio::spawn(async move { source.run(cx).await });
-        Self { address, metrics, kept, stop, running }
+    pub(crate) async fn start<C: Component<Role = dyn Source>>(settings: Value) -> Self {
+        let kept = Arc::new(Kept::default());
+        Self { source: running::Running::start::<C>(settings, kept.clone()).await, kept }
     }
 
     pub(crate) async fn connect(&self) -> Peer {
-        Peer { stream: env::real().net.connect(&self.address).await.unwrap() }
+        Peer { stream: self.source.connect().await }
     }
 
     pub(crate) fn bodies(&self) -> Vec<String> {
@@ -87,8 +68,7 @@ impl Running {
 
     /// Returns the counter of this reason.
     pub(crate) fn counted(&self, reason: &'static str) -> u64 {
-        let label = SourceReason { source: "in".into(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).get()
+        self.source.counted(reason)
     }
 
     /// Waits until the reason was counted once.
@@ -103,8 +83,7 @@ impl Running {
     }
 
     pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        self.running.await.unwrap().unwrap();
+        self.source.stop().await;
     }
 }
 

@@ -8,82 +8,23 @@
     reason = "a test stands outside the world that `Env` is, and its files are real ones"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use kit::testkit::channels::Channels;
+use kit::testkit::narrow::Narrow;
 use pipeline::testkit::{build, position_context};
-use pipeline::{
-    Batch, BatchSize, BuildContext, Catalogue, Group, Intake, IntakeError, Permit, PositionIntake,
-    SourceError, Unreserved,
-};
+use pipeline::{BuildContext, Catalogue, Group, SourceError};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
 
 mod parts;
-
-/// A channel's events and positions.
-#[derive(Default)]
-struct Channel {
-    bodies: Vec<String>,
-    positions: BTreeMap<Bytes, Bytes>,
-}
-
-/// The channel in one life of the agent. It accepts a number of puts; the next one is never stored.
-struct Life {
-    channel: Arc<Mutex<Channel>>,
-    room: Semaphore,
-}
-
-#[async_trait]
-impl Intake for Life {
-    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
-        self.room.acquire().await.unwrap().forget();
-        let mut channel = self.channel.lock().unwrap();
-        for position in &batch.envelope.positions {
-            let value = position.value.clone().unwrap();
-            channel.positions.insert(position.key.clone(), value);
-        }
-        for event in batch.iter() {
-            channel.bodies.push(String::from_utf8(event.body().to_vec()).unwrap());
-        }
-        Ok(())
-    }
-
-    async fn reserve(&self, _: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        Ok(Box::new(Unreserved(self)))
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        None
-    }
-}
-
-#[async_trait]
-impl PositionIntake for Life {
-    fn positions(&self, _: &str) -> Vec<Vec<(Bytes, Bytes)>> {
-        let channel = self.channel.lock().unwrap();
-        vec![channel.positions.clone().into_iter().collect()]
-    }
-
-    async fn accept_into(&self, batch: Batch, _: &[usize]) -> Result<(), IntakeError> {
-        self.accept(batch).await
-    }
-
-    fn stores_in_turn(&self) -> bool {
-        true
-    }
-}
 
 /// Returns a build context with all decoders.
 fn context() -> BuildContext {
@@ -96,12 +37,12 @@ fn context() -> BuildContext {
 /// A directory of files, and a channel.
 struct Site {
     folder: tempfile::TempDir,
-    channel: Arc<Mutex<Channel>>,
+    channels: Arc<Channels>,
 }
 
 impl Site {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), channel: Arc::default() }
+        Self { folder: tempfile::tempdir().unwrap(), channels: Arc::new(Channels::new(1)) }
     }
 
     fn put(&self, name: &str, content: &[u8]) {
@@ -119,13 +60,13 @@ impl Site {
         all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let cx = context();
         let mut source = build::<Config>(&all, &cx).unwrap();
-        let life = Arc::new(Life { channel: self.channel.clone(), room: Semaphore::new(puts) });
+        let life = Arc::new(Narrow::new(self.channels.clone(), puts));
         let cx = position_context(life.clone(), CancellationToken::new());
         if let Err(error) = source.open(&cx).await {
             return Some(Err(error));
         }
         let stuck = async {
-            while life.room.available_permits() > 0 {
+            while life.has_room() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -147,7 +88,7 @@ impl Site {
     }
 
     fn bodies(&self) -> Vec<String> {
-        self.channel.lock().unwrap().bodies.clone()
+        self.channels.bodies(0)
     }
 }
 

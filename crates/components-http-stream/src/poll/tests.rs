@@ -1,16 +1,14 @@
-//! Tests of turns and their ends. Method: a loopback server responds as the test says, and a test
-//! channel stores bodies.
+//! Tests of turns and their ends. Method: a loopback server responds as the test says.
 
 use std::path::Path;
 use std::sync::Mutex;
 
-use async_trait::async_trait;
+use kit::testkit::channels::Channels;
+use kit::testkit::sinks;
+use pipeline::BuildContext;
 use pipeline::testkit::{build, position_context};
-use pipeline::{
-    Batch, BatchSize, BuildContext, Intake, IntakeError, Permit, PositionIntake, Unreserved,
-};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -22,99 +20,48 @@ fn a_larger_number_and_a_later_time_are_behind_others() {
     assert!(is_after("98765432109876543210", "98765432109876543209"));
 }
 
-/// The stored bodies.
-#[derive(Default)]
-struct Stored(Mutex<Vec<String>>);
-
-#[async_trait]
-impl Intake for Stored {
-    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
-        let bodies = batch.iter().map(|it| String::from_utf8(it.body().to_vec()).unwrap());
-        self.0.lock().unwrap().extend(bodies);
-        Ok(())
-    }
-
-    async fn reserve(&self, _: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        Ok(Box::new(Unreserved(self)))
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        None
-    }
-}
-
-#[async_trait]
-impl PositionIntake for Stored {
-    fn positions(&self, _: &str) -> Vec<Vec<(Bytes, Bytes)>> {
-        vec![Vec::new()]
-    }
-
-    async fn accept_into(&self, batch: Batch, _: &[usize]) -> Result<(), IntakeError> {
-        self.accept(batch).await
-    }
-
-    fn stores_in_turn(&self) -> bool {
-        true
-    }
-}
-
 /// Starts a server that responds to a request line with a page. Returns its URL, and the request
 /// lines.
 async fn server(
-    page: impl Fn(&str) -> Value + Send + 'static,
+    page: impl Fn(&str) -> Value + Send + Sync + 'static,
 ) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = env::real().net.listen("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/list", listener.local_address());
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let lines = asked.clone();
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut read = Vec::new();
-            loop {
-                let mut piece = [0; 4096];
-                match stream.read(&mut piece).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(bytes) => read.extend_from_slice(&piece[..bytes]),
-                }
-                if !read.ends_with(b"\r\n\r\n") {
-                    continue;
-                }
-                let line = String::from_utf8_lossy(&read).lines().next().unwrap().to_owned();
-                read.clear();
+    let (lines, page) = (asked.clone(), Arc::new(page));
+    let (address, _) = sinks::server(move |mut stream| {
+        let (lines, page) = (lines.clone(), page.clone());
+        async move {
+            while let Some((head, _)) = sinks::http_request(&mut *stream).await {
+                let line = head.lines().next().unwrap().to_owned();
                 let body = page(&line).to_string();
                 lines.lock().unwrap().push(line);
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
                 stream.write_all((head + &body).as_bytes()).await.unwrap();
             }
         }
-    });
+    })
+    .await;
+    let url = format!("http://{address}/list");
     (url, asked)
 }
 
 /// Returns the bodies of one turn, and the number of its requests.
-async fn turn(page: impl Fn(&str) -> Value + Send + 'static) -> (Vec<String>, usize) {
+async fn turn(page: impl Fn(&str) -> Value + Send + Sync + 'static) -> (Vec<String>, usize) {
     let (url, asked) = server(page).await;
     let context = BuildContext::alone("in", Path::new("unused"), env::real());
     let settings = json!({
         "url": url, "interval": "1h", "items": "/data", "next": "/next", "next_parameter": "token",
     });
     let mut source = build::<Config>(&settings, &context).unwrap();
-    let (stored, stop) = (Arc::new(Stored::default()), CancellationToken::new());
+    let (stored, stop) = (Arc::new(Channels::new(1)), CancellationToken::new());
     let cx = position_context(stored.clone(), stop.clone());
     let running = tokio::spawn(async move {
         source.open(&cx).await.unwrap();
         source.run(cx).await.unwrap();
     });
-    let has_stored = async {
-        while stored.0.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), has_stored).await.expect("events are stored");
+    stored.wait_for_events(1).await;
     stop.cancel();
     running.await.unwrap();
-    let (bodies, asked) = (stored.0.lock().unwrap().clone(), asked.lock().unwrap().len());
+    let (bodies, asked) = (stored.bodies(0), asked.lock().unwrap().len());
     (bodies, asked)
 }
 

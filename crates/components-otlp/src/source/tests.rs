@@ -8,17 +8,15 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use pipeline::testkit::{build, plain_context};
+use kit::testkit::running;
+use pipeline::testkit::build;
 use pipeline::{
-    Batch, BatchSize, BuildContext, Intake, IntakeError, Outcome, Permit, Sink, SourceError, Taken,
-    Unreserved,
+    Batch, BatchSize, BuildContext, Intake, IntakeError, Outcome, Permit, Sink, Taken, Unreserved,
 };
 use prost::Message;
 use serde_json::{Value, json};
 use support::loopback::free_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -49,10 +47,8 @@ impl Intake for Kept {
 }
 
 struct Running {
-    address: String,
+    source: running::Running,
     kept: Arc<Kept>,
-    stop: CancellationToken,
-    running: JoinHandle<Result<(), SourceError>>,
 }
 
 fn context() -> BuildContext {
@@ -60,20 +56,16 @@ fn context() -> BuildContext {
 }
 
 impl Running {
-    async fn start(mut settings: Value) -> Self {
-        let address = free_address().to_string();
-        settings["listen"] = json!([address]);
-        let mut source = build::<Config>(&settings, &context()).unwrap();
-        let (kept, stop) = (Arc::new(Kept::default()), CancellationToken::new());
-        let cx = plain_context(kept.clone(), stop.clone());
-        source.open(&cx).await.unwrap();
-        let running = tokio::spawn(async move { source.run(cx).await });
-        Self { address, kept, stop, running }
+    async fn start(settings: Value) -> Self {
+        let (address, kept) = (free_address().to_string(), Arc::new(Kept::default()));
+        let listen = json!([address]);
+        let source = running::Running::start_at::<Config>(address, settings, listen, kept.clone());
+        Self { source: source.await, kept }
     }
 
     /// Sends a request over HTTP/1.1; returns the status and the whole response.
     async fn request(&self, head: &str, content_type: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = env::real().net.connect(&self.address).await.unwrap();
+        let mut stream = self.source.connect().await;
         let length = body.len();
         let head = format!(
             "{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {content_type}\r\n\
@@ -93,7 +85,7 @@ impl Running {
 
     /// Returns the result of a batch in a sink with these settings.
     async fn delivered(&self, more: &Value, batch: Batch) -> Outcome {
-        let mut settings = json!({ "url": format!("http://{}", self.address) });
+        let mut settings = json!({ "url": format!("http://{}", self.source.address) });
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let mut sink: Box<dyn Sink> = build::<crate::sink::Config>(&settings, &context()).unwrap();
         sink.write(Taken { ticket: 1, batch }).await.unwrap();
@@ -107,8 +99,7 @@ impl Running {
     }
 
     async fn stop(self) {
-        self.stop.cancel();
-        self.running.await.unwrap().unwrap();
+        self.source.stop().await;
     }
 }
 
@@ -191,7 +182,7 @@ async fn a_head_of_60_kib_is_read_and_one_that_has_no_end_in_64_is_refused() {
     let kind = format!("application/json\r\nx: {}", "x".repeat(60 << 10));
     let (status, answer) = fixture.request("POST /v1/logs", &kind, b"{}").await;
     assert_eq!(status, 200, "{answer}");
-    let mut stream = env::real().net.connect(&fixture.address).await.unwrap();
+    let mut stream = env::real().net.connect(&fixture.source.address).await.unwrap();
     let mut head = "POST /v1/logs HTTP/1.1\r\nx: ".to_owned();
     head.push_str(&"x".repeat(HEAD_BYTES_MAX - head.len()));
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -286,14 +277,14 @@ async fn both_protocols_go_through_tls_on_one_listener() {
     let identity = json!({ "keystore": material("keystore.jks"), "keystore_password": "changeit" });
     let fixture = Running::start(json!({ "tls": identity })).await;
     for mut way in ways() {
-        way["url"] = json!(format!("https://{}", fixture.address));
+        way["url"] = json!(format!("https://{}", fixture.source.address));
         way["tls"] = json!({ "ca": material("ca.pem"), "server_name": "localhost" });
         let outcome = fixture.delivered(&way, Batch::of(["one"])).await;
         assert!(matches!(outcome, Outcome::Delivered), "{way}: {outcome:?}");
         way["tls"] = json!({ "ca": material("other-ca.pem"), "server_name": "localhost" });
         let outcome = fixture.delivered(&way, Batch::of(["one"])).await;
         assert!(matches!(outcome, Outcome::Again(_)), "{way}: {outcome:?}");
-        way["url"] = json!(format!("http://{}", fixture.address));
+        way["url"] = json!(format!("http://{}", fixture.source.address));
         way.as_object_mut().unwrap().remove("tls");
         let outcome = fixture.delivered(&way, Batch::of(["one"])).await;
         assert!(matches!(outcome, Outcome::Again(_)), "{way}: {outcome:?}");

@@ -4,8 +4,9 @@
 
 use std::sync::Mutex;
 
+use kit::testkit::sinks::{http_request, server};
 use pipeline::env::Stream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 
 use super::*;
@@ -29,17 +30,10 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = env::real().net.listen("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/solr", listener.local_address()).into();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (bodies, reply) = (seen.clone(), Arc::new(reply));
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, bodies.clone(), reply.clone()));
-            }
-        });
-        Self { url, seen }
+        let (address, _) = server(move |it| serve(it, bodies.clone(), reply.clone())).await;
+        Self { url: format!("http://{address}/solr").into(), seen }
     }
 }
 
@@ -48,21 +42,9 @@ async fn serve(
     seen: Arc<Mutex<Vec<String>>>,
     reply: Arc<impl Fn(&str) -> Reply>,
 ) {
-    let mut read = Vec::new();
-    loop {
-        let mut piece = [0; 4096];
-        match stream.read(&mut piece).await {
-            Ok(0) | Err(_) => return,
-            Ok(bytes) => read.extend_from_slice(&piece[..bytes]),
-        }
-        let text = String::from_utf8_lossy(&read).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        if body.len() < length.map_or(0, |it| it.parse().unwrap()) {
-            continue;
-        }
-        seen.lock().unwrap().push(body.to_owned());
-        match reply(body) {
+    while let Some((_, body)) = http_request(&mut *stream).await {
+        seen.lock().unwrap().push(body.clone());
+        match reply(&body) {
             Reply::After(time, status, text) => {
                 sleep(time).await;
                 let length = text.len();
@@ -72,7 +54,6 @@ async fn serve(
             Reply::Nothing => return std::future::pending().await,
             Reply::Close => return,
         }
-        read.clear();
     }
 }
 

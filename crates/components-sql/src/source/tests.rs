@@ -3,19 +3,16 @@
 //! Method: the test channel stores events and positions in one write, like real ones. The source is
 //! dropped in the middle of its work, after a chosen number of puts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
+use kit::testkit::channels::Channels;
+use kit::testkit::narrow::Narrow;
 use pipeline::testkit::{build, position_context};
-use pipeline::{
-    Batch, BatchSize, BuildContext, Intake, IntakeError, Permit, PositionIntake, Source, Unreserved,
-};
+use pipeline::{BuildContext, Source};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
@@ -24,74 +21,9 @@ use crate::testing::File;
 #[path = "tests/ahead.rs"]
 mod ahead;
 
-/// A channel's events and positions.
-#[derive(Default)]
-struct Channel {
-    bodies: Vec<String>,
-    headers: Vec<BTreeMap<String, String>>,
-    positions: BTreeMap<Bytes, Bytes>,
-}
-
-type Shared = Arc<Mutex<Channel>>;
-
-/// The channel in one life of the agent. It accepts a number of puts; those pending at the agent's
-/// death are never stored.
-struct Life {
-    channel: Shared,
-    room: Semaphore,
-    required: usize,
-}
-
-#[async_trait]
-impl Intake for Life {
-    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
-        match self.room.acquire().await {
-            Ok(permit) => permit.forget(),
-            Err(_) => return std::future::pending().await,
-        }
-        let mut channel = self.channel.lock().unwrap();
-        for position in &batch.envelope.positions {
-            match &position.value {
-                Some(value) => channel.positions.insert(position.key.clone(), value.clone()),
-                None => channel.positions.remove(&position.key),
-            };
-        }
-        for event in batch.iter() {
-            channel.bodies.push(String::from_utf8(event.body().to_vec()).unwrap());
-            let headers = event.headers().map(|(name, value)| (name.into(), value.into()));
-            channel.headers.push(headers.collect());
-        }
-        Ok(())
-    }
-
-    async fn reserve(&self, _: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        Ok(Box::new(Unreserved(self)))
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        None
-    }
-}
-
-#[async_trait]
-impl PositionIntake for Life {
-    fn positions(&self, _: &str) -> Vec<Vec<(Bytes, Bytes)>> {
-        let channel = self.channel.lock().unwrap();
-        let known = channel.positions.iter().map(|(key, value)| (key.clone(), value.clone()));
-        vec![known.collect(); self.required]
-    }
-
-    async fn accept_into(&self, batch: Batch, _: &[usize]) -> Result<(), IntakeError> {
-        self.accept(batch).await
-    }
-
-    fn stores_in_turn(&self) -> bool {
-        true
-    }
-}
-
-fn life(channel: &Shared, puts: usize, required: usize) -> Arc<Life> {
-    Arc::new(Life { channel: channel.clone(), room: Semaphore::new(puts), required })
+/// Returns an empty channel.
+fn empty() -> Arc<Channels> {
+    Arc::new(Channels::new(1))
 }
 
 struct Site {
@@ -136,21 +68,20 @@ fn cx() -> BuildContext {
 }
 
 /// Runs the source for this many puts, or until it finds no more rows, and kills it.
-async fn run(mut source: Box<dyn Source>, channel: &Shared, puts: usize) {
-    let life = life(channel, puts, 1);
+async fn run(mut source: Box<dyn Source>, channels: &Arc<Channels>, puts: usize) {
+    let life = Arc::new(Narrow::new(channels.clone(), puts));
     let cx = position_context(life.clone(), CancellationToken::new());
     let running = tokio::spawn(async move {
         source.open(&cx).await.unwrap();
         source.run(cx).await.unwrap();
     });
     let (mut before, mut quiet) = (0, 0);
-    while life.room.available_permits() > 0 && quiet < 15 && !running.is_finished() {
+    while life.has_room() && quiet < 15 && !running.is_finished() {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let now = channel.lock().unwrap().bodies.len();
+        let now = channels.bodies(0).len();
         quiet = if now == before { quiet + 1 } else { 0 };
         before = now;
     }
-    life.room.close();
     running.abort();
     // It has completed its work, or is killed now.
     if let Err(error) = running.await {
@@ -159,16 +90,16 @@ async fn run(mut source: Box<dyn Source>, channel: &Shared, puts: usize) {
 }
 
 /// Returns the numbers in the member `id`.
-fn ids(channel: &Shared) -> Vec<i64> {
+fn ids(channels: &Channels) -> Vec<i64> {
     let id = |body: &String| serde_json::from_str::<Value>(body).unwrap()["id"].as_i64().unwrap();
-    channel.lock().unwrap().bodies.iter().map(id).collect()
+    channels.bodies(0).iter().map(id).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_rows_come_once_in_order_over_kills_and_ties_at_the_end_of_a_page() {
     // Ten rows share a value of the growing column, and a page ends among them.
     let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, step INTEGER)");
-    let channel = Shared::default();
+    let channel = empty();
     let settings = json!({
         "mode": "append", "check_column": "step", "key": ["id"], "fetch_size": 7,
         "batch_bytes": "60B",
@@ -197,7 +128,7 @@ async fn a_full_import_reads_every_row_once_including_null_splits() {
     };
     let rows: Vec<String> = (0..500).map(|id| format!("({id}, {})", part(id))).collect();
     site.run(&format!("INSERT INTO t VALUES {}", rows.join(", ")));
-    let channel = Shared::default();
+    let channel = empty();
     let settings = json!({
         "mode": "full", "key": ["id"], "split_by": "part", "splits": 3, "fetch_size": 20,
         "batch_bytes": "100B",
@@ -208,8 +139,7 @@ async fn a_full_import_reads_every_row_once_including_null_splits() {
     let mut all = ids(&channel);
     all.sort_unstable();
     assert_eq!(all, (0..500).collect::<Vec<_>>());
-    let held = channel.lock().unwrap().positions.clone();
-    assert_eq!(held.len(), 1, "no range is left: {held:?}");
+    assert_eq!(channel.keys(0), 1, "no range is left");
     // The source has finished: later rows are not read.
     site.run("INSERT INTO t VALUES (1000, 'late')");
     run(site.source(&settings), &channel, 1000).await;
@@ -222,7 +152,7 @@ async fn rows_that_are_committed_late_come_once_within_the_window() {
     let at = |second: i64| format!("2026-01-01 00:{:02}:{:02}", second / 60, second % 60);
     let row = |id: i64, second: i64| format!("INSERT INTO t VALUES ({id}, '{}', 0);", at(second));
     let insert = |id: i64, second: i64| site.run(&row(id, second));
-    let channel = Shared::default();
+    let channel = empty();
     let settings = json!({
         "mode": "modified", "check_column": "at", "key": ["id"], "overlap": "30s",
         "fetch_size": 7, "timestamp_column": "at",
@@ -242,7 +172,7 @@ async fn rows_that_are_committed_late_come_once_within_the_window() {
     let mut found = ids(&channel).split_off(100);
     found.sort_unstable();
     assert_eq!(found, [7, 100, 101], "what was changed comes again, and 102 is too late");
-    let headers = channel.lock().unwrap().headers.first().cloned().unwrap();
+    let headers = channel.events(0).swap_remove(0).headers;
     assert_eq!(headers["table"], "t");
     assert_eq!(headers["key"], "0");
     assert_eq!(headers["timestamp"], "1767225600000");
@@ -254,13 +184,13 @@ async fn a_single_pass_ends_after_the_last_row_and_the_next_continues() {
     let settings = json!({
         "mode": "append", "check_column": "id", "once": true, "fetch_size": 7, "interval": "1h",
     });
-    let channel = Shared::default();
+    let channel = empty();
     for rows in [0, 20, 28, 28] {
         let held = ids(&channel).len();
         let row = |id: usize| format!("INSERT INTO t VALUES ({id}, 'x');");
         site.run(&(held..rows).map(row).collect::<String>());
         let mut source = site.source(&settings);
-        let cx = position_context(life(&channel, 1000, 1), CancellationToken::new());
+        let cx = position_context(channel.clone(), CancellationToken::new());
         source.open(&cx).await.unwrap();
         source.run(cx).await.unwrap();
         assert_eq!(ids(&channel), (0..rows as i64).collect::<Vec<_>>());
@@ -303,27 +233,27 @@ async fn bodies_hold_what_the_table_holds() {
          (1, 0.1, 'x' || char(0) || 'é\"', x'00ff', 9223372036854775807, NULL), \
          (2, 9e999, '', x'', -9223372036854775808, '9999-12-31')",
     );
-    let channel = Shared::default();
+    let channel = empty();
     let settings = json!({ "mode": "append", "check_column": "id" });
     run(site.source(&settings), &channel, 10).await;
     let expected = [
         r#"{"id":1,"a":0.1,"b":"x\u0000é\"","c":"AP8=","d":9223372036854775807,"e f":null}"#,
         r#"{"id":2,"a":"Infinity","b":"","c":"","d":-9223372036854775808,"e f":"9999-12-31"}"#,
     ];
-    assert_eq!(channel.lock().unwrap().bodies, expected);
-    let channel = Shared::default();
+    assert_eq!(channel.bodies(0), expected);
+    let channel = empty();
     let settings = json!({
         "table": null, "query": "SELECT id, b FROM t WHERE $CONDITIONS AND id > 1", "format": "csv",
         "mode": "append", "check_column": "id", "where": "b = '' -- only",
     });
     run(site.source(&settings), &channel, 10).await;
-    assert_eq!(channel.lock().unwrap().bodies, ["2,\"\""]);
+    assert_eq!(channel.bodies(0), ["2,\"\""]);
 }
 
 /// Returns the error with which the source opens.
-async fn problem(site: &Site, settings: &Value, channel: &Shared, required: usize) -> String {
+async fn problem(site: &Site, settings: &Value, channels: &Arc<Channels>) -> String {
     let mut source = site.source(settings);
-    let cx = position_context(life(channel, 0, required), CancellationToken::new());
+    let cx = position_context(channels.clone(), CancellationToken::new());
     source.open(&cx).await.unwrap_err().to_string()
 }
 
@@ -332,16 +262,16 @@ async fn rejects_settings_that_would_lose_rows_when_opening() {
     let site = Site::new("CREATE TABLE t (id INTEGER, at TEXT); INSERT INTO t VALUES (NULL, 'x')");
     let good = json!({ "mode": "append", "check_column": "at" });
     let full = json!({ "mode": "full", "key": ["id"] });
-    let one = Shared::default();
-    let said = problem(&site, &full, &one, 1).await;
+    let one = empty();
+    let said = problem(&site, &full, &one).await;
     assert!(said.contains("NULL in a column of `key`"), "{said}");
-    let said = problem(&site, &good, &one, 2).await;
+    let said = problem(&site, &good, &Arc::new(Channels::new(2))).await;
     assert!(said.contains("exactly one required channel"), "{said}");
     let unknown = json!({ "mode": "append", "check_column": "nope" });
-    let said = problem(&site, &unknown, &one, 1).await;
+    let said = problem(&site, &unknown, &one).await;
     assert!(said.contains("nope"), "{said}");
     run(site.source(&good), &one, 10).await;
-    let said = problem(&site, &json!({ "mode": "append", "check_column": "id" }), &one, 1).await;
+    let said = problem(&site, &json!({ "mode": "append", "check_column": "id" }), &one).await;
     assert!(said.contains("rename the source"), "{said}");
 }
 

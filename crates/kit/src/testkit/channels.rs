@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::{
-    Batch, BatchSize, ChannelError, Intake, IntakeError, Permit, PositionIntake, SourcePosition,
-    Unreserved,
-};
+use pipeline::{Batch, ChannelError, Intake, IntakeError, PositionIntake, SourcePosition};
 
 /// A stored event.
 #[derive(Debug, Clone)]
@@ -179,10 +176,6 @@ impl Intake for Channels {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         let all: Vec<usize> = (0..self.all.len()).collect();
         self.accept_into(batch, &all).await
-    }
-
-    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        Ok(Box::new(Unreserved(self)))
     }
 
     fn batch_bytes_max(&self) -> Option<u64> {

@@ -43,6 +43,11 @@ impl Narrow {
         self.room.add_permits(batches);
     }
 
+    /// Returns whether there is room for another batch.
+    pub fn has_room(&self) -> bool {
+        self.room.available_permits() > 0
+    }
+
     /// Returns how many batches have requested room.
     pub fn asked(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
@@ -70,10 +75,6 @@ impl Intake for Narrow {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let room = self.room.clone().acquire_owned().await.expect("never closed");
         Ok(Box::new(Room { channels: self.channels.clone(), room }))
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        None
     }
 }
 

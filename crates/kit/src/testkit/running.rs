@@ -13,6 +13,9 @@ use support::loopback::free_address;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::channels::Channels;
+use super::narrow::Narrow;
+
 /// A running source named `in`.
 pub struct Running {
     /// Its address.
@@ -31,6 +34,17 @@ impl Running {
         let address = free_address().to_string();
         let listen = json!(address);
         Self::start_at::<C>(address, settings, listen, intake).await
+    }
+
+    /// Starts a source with these settings over a channel without room.
+    pub async fn without_room<C>(settings: Value) -> (Arc<Channels>, Arc<Narrow>, Self)
+    where
+        C: Component<Role = dyn Source>,
+    {
+        let channels = Arc::new(Channels::new(1));
+        let narrow = Arc::new(Narrow::new(channels.clone(), 0));
+        let running = Self::start::<C>(settings, narrow.clone()).await;
+        (channels, narrow, running)
     }
 
     /// Starts a source with these settings and this `listen`; `address` is the address to connect

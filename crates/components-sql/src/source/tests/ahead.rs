@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Shared, Site, ids, run};
+use super::{Site, empty, ids, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_from_the_future_wait_and_lose_no_later_rows() {
@@ -14,7 +14,7 @@ async fn rows_from_the_future_wait_and_lose_no_later_rows() {
         ("strftime('%s', 'now') * 1000", "(strftime('%s', 'now') + 3600) * 1000"),
     ] {
         let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, at)");
-        let channel = Shared::default();
+        let channel = empty();
         let settings = json!({
             "mode": "modified", "check_column": "at", "key": ["id"], "overlap": "30s",
         });

@@ -12,8 +12,9 @@ use formats::avro::call::{Session, Step};
 use formats::avro::coding::{Coding, is_zlib};
 use formats::avro::events;
 use formats::avro::frame::{self, Deframer};
+use kit::testkit::sinks;
 use pipeline::testkit::build;
-use pipeline::{BatchBuilder, IntervalSet, Outcome, Taken};
+use pipeline::{BatchBuilder, Outcome, Taken};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -29,18 +30,9 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let listener = env::real().net.listen("127.0.0.1:0").await.unwrap();
-        let address = listener.local_address();
         let calls = Arc::new(Mutex::new(Vec::new()));
-        let connections = Arc::new(AtomicUsize::new(0));
-        let (seen, count) = (calls.clone(), connections.clone());
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, seen.clone()));
-            }
-        });
+        let seen = calls.clone();
+        let (address, connections) = sinks::server(move |it| serve(it, seen.clone())).await;
         Self { address, calls, connections }
     }
 
@@ -96,10 +88,7 @@ async fn serve(mut stream: Box<dyn pipeline::env::Stream>, seen: Arc<Mutex<Vec<B
 }
 
 async fn outcome(sink: &mut dyn Sink, bodies: &[&str]) -> Outcome {
-    sink.write(Taken { ticket: 1, batch: Batch::of(bodies) }).await.unwrap();
-    let settlement = sink.settled().await;
-    assert_eq!(settlement.tickets, IntervalSet::from(1..2));
-    settlement.outcome
+    sinks::outcome(sink, Batch::of(bodies)).await
 }
 
 #[tokio::test]

@@ -6,10 +6,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kit::testkit::sinks;
 use pipeline::testkit::build;
-use pipeline::{BatchBuilder, IntervalSet, Outcome, Taken};
+use pipeline::{BatchBuilder, Outcome, Taken};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use super::*;
 
@@ -22,18 +23,9 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let listener = env::real().net.listen("127.0.0.1:0").await.unwrap();
-        let address = listener.local_address();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let connections = Arc::new(AtomicUsize::new(0));
-        let (seen, count) = (requests.clone(), connections.clone());
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(answer(stream, seen.clone()));
-            }
-        });
+        let seen = requests.clone();
+        let (address, connections) = sinks::server(move |it| answer(it, seen.clone())).await;
         Self { address, requests, connections }
     }
 
@@ -45,19 +37,7 @@ impl Server {
 }
 
 async fn answer(mut stream: Box<dyn pipeline::env::Stream>, seen: Arc<Mutex<Vec<String>>>) {
-    let mut read = Vec::new();
-    loop {
-        let mut piece = [0; 4096];
-        match stream.read(&mut piece).await {
-            Ok(0) | Err(_) => return,
-            Ok(bytes) => read.extend_from_slice(&piece[..bytes]),
-        }
-        let text = String::from_utf8_lossy(&read).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        if body.len() < length.unwrap().parse::<usize>().unwrap() {
-            continue;
-        }
+    while let Some((head, body)) = sinks::http_request(&mut *stream).await {
         let status = body.split_once("STATUS:").map_or("204 No Content", |(_, rest)| &rest[..3]);
         let extra = if status == "429" { "retry-after: 7\r\n" } else { "" };
         let answer = format!("HTTP/1.1 {status} X\r\n{extra}content-length: 5\r\n\r\nno:\n\x1b");
@@ -66,20 +46,16 @@ async fn answer(mut stream: Box<dyn pipeline::env::Stream>, seen: Arc<Mutex<Vec<
         } else {
             answer
         };
-        seen.lock().unwrap().push(text.clone());
+        seen.lock().unwrap().push(format!("{head}\r\n\r\n{body}"));
         if status == "999" {
             return; // breaks the connection without an answer
         }
         stream.write_all(answer.as_bytes()).await.unwrap();
-        read.clear();
     }
 }
 
 async fn outcome(sink: &mut dyn Sink, bodies: &[&str]) -> Outcome {
-    sink.write(Taken { ticket: 1, batch: Batch::of(bodies) }).await.unwrap();
-    let settlement = sink.settled().await;
-    assert_eq!(settlement.tickets, IntervalSet::from(1..2));
-    settlement.outcome
+    sinks::outcome(sink, Batch::of(bodies)).await
 }
 
 #[tokio::test]

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use formats::thrift::{Fault, Head, exception, head, status};
 use kit::testkit::channels::Channels;
+use kit::testkit::sinks::outcome;
 use pipeline::env::{Listener, Net, Stream};
 use pipeline::testkit::{build, plain_context};
-use pipeline::{BatchBuilder, IntervalSet, Outcome, Taken};
+use pipeline::{BatchBuilder, Outcome};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -25,13 +26,6 @@ fn sink(address: &str, mut settings: Value) -> Box<dyn Sink> {
     settings["address"] = json!(address);
     let cx = crate::alone("next", Path::new("unused"), env::real());
     build::<Config>(&settings, &cx).unwrap()
-}
-
-async fn outcome(sink: &mut dyn Sink, batch: Batch) -> Outcome {
-    sink.write(Taken { ticket: 1, batch }).await.unwrap();
-    let settlement = sink.settled().await;
-    assert_eq!(settlement.tickets, IntervalSet::from(1..2));
-    settlement.outcome
 }
 
 /// A `thrift` source that runs until dropped.

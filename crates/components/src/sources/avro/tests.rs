@@ -121,9 +121,8 @@ async fn answers_ok_after_the_channels_stored_events_and_headers_in_order() {
 
 #[tokio::test]
 async fn a_call_that_finds_no_room_fails_and_is_not_stored_later() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Running::start::<Config>(json!({ "wait_max": "20ms" }), narrow.clone()).await;
+    let (channels, narrow, fixture) =
+        Running::without_room::<Config>(json!({ "wait_max": "20ms" })).await;
     let mut client = connect(&fixture, false).await;
     assert_eq!(client.call(&["a"]).await, FAILED);
     narrow.give(5);
@@ -151,9 +150,7 @@ async fn lose(fixture: &Running, narrow: &Narrow, batch: &[&str], is_compressed:
 
 #[tokio::test]
 async fn lost_replies_store_nothing_twice_and_equal_calls_are_stored() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Running::start::<Config>(json!({}), narrow.clone()).await;
+    let (channels, narrow, fixture) = Running::without_room::<Config>(json!({})).await;
     for round in 0..200 {
         // All rounds send the same events: only lost replies determine the repetitions.
         let before = channels.events(0).len();
@@ -176,9 +173,8 @@ async fn lost_replies_store_nothing_twice_and_equal_calls_are_stored() {
 
 #[tokio::test]
 async fn with_the_window_at_zero_every_call_is_stored() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Running::start::<Config>(json!({ "repeat_window": "0s" }), narrow.clone()).await;
+    let (channels, narrow, fixture) =
+        Running::without_room::<Config>(json!({ "repeat_window": "0s" })).await;
     lose(&fixture, &narrow, &["a", "b"], false).await;
     channels.wait_for_events(3).await;
     narrow.give(1);

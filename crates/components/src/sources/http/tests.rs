@@ -10,7 +10,6 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use kit::testkit::channels::Channels;
-use kit::testkit::narrow::Narrow;
 use kit::testkit::running::Running;
 use pipeline::env::Stream;
 use pipeline::testkit::build;
@@ -202,10 +201,8 @@ async fn a_body_that_never_ends_is_refused_after_a_bounded_time() {
 
 #[tokio::test]
 async fn answers_503_in_time_for_a_full_channel_and_stores_nothing() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
     let settings = json!({ "wait_max": "50ms", "decoder": "blob" });
-    let fixture = Running::start::<Config>(settings, narrow.clone()).await;
+    let (channels, narrow, fixture) = Running::without_room::<Config>(settings).await;
     let (status, text) = request(&fixture, "POST / HTTP/1.1", b"too early").await;
     assert_eq!(status, 503, "{text}");
     assert!(text.contains("retry-after: 1"), "{text}");
@@ -228,9 +225,8 @@ async fn a_channel_that_fails_is_answered_500() {
 
 #[tokio::test]
 async fn a_client_that_breaks_off_after_its_body_has_its_events_stored() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Running::start::<Config>(json!({ "decoder": "blob" }), narrow.clone()).await;
+    let (channels, narrow, fixture) =
+        Running::without_room::<Config>(json!({ "decoder": "blob" })).await;
     let mut stream = fixture.connect().await;
     let head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx";
     stream.write_all(head).await.unwrap();

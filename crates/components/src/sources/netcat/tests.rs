@@ -146,9 +146,8 @@ async fn treats_the_line_limit_of_a_tenant_like_that_of_the_source() {
 
 #[tokio::test]
 async fn a_full_channel_holds_clients_back_and_answers_when_there_is_room() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Running::start::<Config>(json!({ "batch_events": 2 }), narrow.clone()).await;
+    let (channels, narrow, fixture) =
+        Running::without_room::<Config>(json!({ "batch_events": 2 })).await;
     let mut client = connect(&fixture).await;
     client.get_mut().write_all(b"1\n2\n3\n").await.unwrap();
     narrow.wait_for_waiting(1).await;

@@ -206,10 +206,6 @@ impl Intake for TooSmall {
         let channel = "c".into();
         Err(ChannelError::TooLarge { channel, size_bytes: size.bytes, capacity_bytes: 1 }.into())
     }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        None
-    }
 }
 
 #[tokio::test]
@@ -224,19 +220,6 @@ async fn answers_unknown_for_uncertain_and_error_for_impossible_events() {
 
     let fixture = Running::start::<Config>(json!({}), Arc::new(TooSmall)).await;
     assert_eq!(connect(&fixture).await.append(&["x"]).await, Status::Error);
-}
-
-#[tokio::test]
-async fn a_client_that_breaks_off_after_its_call_has_its_events_stored() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Running::start::<Config>(json!({ "wait_max": "60s" }), narrow.clone()).await;
-    let mut client = connect(&fixture).await;
-    client.send(&call(&["x"], 1)).await;
-    narrow.wait_for_waiting(1).await;
-    drop(client);
-    narrow.give(1);
-    channels.wait_for_events(1).await;
 }
 
 /// Sends a batch, closes the connection while the batch waits for room, then provides the room.
@@ -254,35 +237,8 @@ async fn lose(fixture: &Running, narrow: &Narrow, batch: &[&str]) {
 }
 
 #[tokio::test]
-async fn lost_replies_store_nothing_twice_and_equal_calls_are_stored() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Running::start::<Config>(json!({}), narrow.clone()).await;
-    for round in 0..200 {
-        // All rounds send the same events: only lost replies determine the repetitions.
-        let before = channels.events(0).len();
-        lose(&fixture, &narrow, &["a", "b"]).await;
-        channels.wait_for_events(before + 3).await;
-        let mut client = connect(&fixture).await;
-        // Without room, storing the events again would fail.
-        let again: &[&str] = if round % 3 == 0 { &["a", "b", "c"] } else { &["a", "b"] };
-        narrow.give(again.len() - 2);
-        assert_eq!(client.append(again).await, Status::Ok, "round {round}");
-        assert_eq!(channels.events(0).len(), before + 1 + again.len());
-        // An intentional repetition, after a reply: it is stored.
-        narrow.give(1);
-        assert_eq!(client.append(&["a", "b"]).await, Status::Ok);
-        assert_eq!(channels.events(0).len(), before + 3 + again.len());
-    }
-    assert_eq!(fixture.counted("repeated_events"), 400);
-    fixture.stop().await;
-}
-
-#[tokio::test]
 async fn a_oneway_call_is_no_repeat_and_uses_none_up() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Running::start::<Config>(json!({}), narrow.clone()).await;
+    let (channels, narrow, fixture) = Running::without_room::<Config>(json!({})).await;
     lose(&fixture, &narrow, &["a", "b"]).await;
     channels.wait_for_events(3).await;
     let mut client = connect(&fixture).await;
@@ -299,10 +255,8 @@ async fn a_oneway_call_is_no_repeat_and_uses_none_up() {
 
 #[tokio::test]
 async fn with_the_window_at_zero_every_call_is_stored() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
     let settings = json!({ "repeat_window": "0s" });
-    let fixture = Running::start::<Config>(settings, narrow.clone()).await;
+    let (channels, narrow, fixture) = Running::without_room::<Config>(settings).await;
     lose(&fixture, &narrow, &["a", "b"]).await;
     channels.wait_for_events(3).await;
     narrow.give(1);
@@ -364,20 +318,6 @@ async fn accepts_the_largest_call_as_batches_that_the_next_agents_accept() {
     assert_eq!(status, Ok(Answer::Status(Ok(Status::Ok))));
     assert_eq!(channels.bodies(0), many);
     assert!(channels.agree(64 << 10) <= 64 << 10 && channels.puts(0) > 16);
-}
-
-#[tokio::test]
-async fn a_stop_ends_idle_connections_and_the_port_is_free_again() {
-    let channels = Arc::new(Channels::new(1));
-    let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
-    let mut idle = connect(&fixture).await;
-    assert_eq!(idle.append(&["x"]).await, Status::Ok);
-    let mut within = connect(&fixture).await;
-    within.stream.write_all(&[0, 0]).await.unwrap();
-    let address = fixture.address.clone();
-    fixture.stop().await;
-    assert!(idle.is_closed().await && within.is_closed().await);
-    assert!(env::real().net.listen(&address).await.is_ok());
 }
 
 #[test]

@@ -25,9 +25,8 @@ async fn a_tenant_over_its_limits_gets_failed_and_nothing_is_stored() {
 
 #[tokio::test]
 async fn answers_failed_in_time_for_a_full_channel_and_stores_nothing() {
-    let channels = Arc::new(Channels::new(1));
-    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Running::start::<Config>(json!({ "wait_max": "50ms" }), narrow.clone()).await;
+    let (channels, narrow, fixture) =
+        Running::without_room::<Config>(json!({ "wait_max": "50ms" })).await;
     let mut client = connect(&fixture).await;
     assert_eq!(client.append(&["too early"]).await, Status::Failed);
     narrow.give(1);
