@@ -30,23 +30,15 @@ pub(crate) struct Broker {
     #[serde(default)]
     password: Option<Secret>,
     /// Timeout for opening a connection.
-    #[serde(default = "connect_timeout")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     connect_timeout: Period,
     /// Idle timeout: longest time without any frame from the broker.
-    #[serde(default = "idle_timeout")]
+    #[serde(default = "pipeline::units::seconds::<60>")]
     idle_timeout: Period,
     /// TLS of `amqps://`: certificate authorities, certificate. Default: the certificate
     /// authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
-}
-
-fn connect_timeout() -> Period {
-    Period(Duration::from_secs(10))
-}
-
-fn idle_timeout() -> Period {
-    Period(Duration::from_secs(60))
 }
 
 /// What an address of the broker is.

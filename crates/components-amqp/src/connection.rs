@@ -18,6 +18,7 @@ use std::time::Duration;
 use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::{Connection as Library, Session};
+use kit::broker::BrokerError;
 use kit::first::first_reachable;
 use pipeline::env::Stream;
 use pipeline::{Classify, ErrorClass};
@@ -33,30 +34,14 @@ use crate::watch::Watch;
 const FRAME_BYTES_MAX: u32 = 128 << 10;
 
 /// Reason why a connection cannot be opened, or has ended.
+pub(crate) type AmqpError = BrokerError<OnlyAmqp>;
+
+/// The errors that other brokers do not have.
 #[derive(Debug, Error)]
-pub(crate) enum AmqpError {
-    /// The connection failed.
-    #[error("cannot connect to {address}")]
-    Connect {
-        address: Arc<str>,
-        #[source]
-        source: io::Error,
-    },
-    /// The broker did not answer in time.
-    #[error("no answer from {address} within {limit:?}: check the broker and the network")]
-    NoAnswer { address: Arc<str>, limit: Duration },
-    /// The broker rejected the login.
-    #[error("{address} rejects the login: {problem}; check `broker.user` and `broker.password`")]
-    Login { address: Arc<str>, problem: String },
+pub(crate) enum OnlyAmqp {
     /// The broker refuses the connection.
     #[error("{address} rejects the connection: {problem}; see the log of the broker")]
     Open { address: Arc<str>, problem: String },
-    /// The broker works and refuses a request.
-    #[error("{address} {problem}")]
-    NotGranted { address: Arc<str>, problem: String },
-    /// The connection, the session or the link has ended.
-    #[error("lost the connection to {address}: {problem}; reconnecting")]
-    Ended { address: Arc<str>, problem: String },
     /// The channels refuse a message permanently.
     #[error(
         "a channel rejects a message of `{address}`: {problem}; the source waits and tries again, \
@@ -64,22 +49,13 @@ pub(crate) enum AmqpError {
          the broker"
     )]
     Refused { address: String, problem: String },
-    /// The broker does not take a message now.
-    #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]
-    NotTaken { address: Arc<str>, problem: String },
 }
 
-impl Classify for AmqpError {
+impl Classify for OnlyAmqp {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Connect { .. } | Self::NoAnswer { .. } | Self::Open { .. } => {
-                ErrorClass::Transient
-            }
-            Self::Login { .. } | Self::NotGranted { .. } | Self::Refused { .. } => {
-                ErrorClass::Blocked
-            }
-            // What was sent may have been taken.
-            Self::Ended { .. } | Self::NotTaken { .. } => ErrorClass::Indeterminate,
+            Self::Open { .. } => ErrorClass::Transient,
+            Self::Refused { .. } => ErrorClass::Blocked,
         }
     }
 }
@@ -134,10 +110,7 @@ impl Connection {
             .await;
         let mut connection = opened.map_err(|error| failed_to_open(address, error))?;
         let begun = Session::begin(&mut connection).await;
-        let session = begun.map_err(|error| AmqpError::Open {
-            address: address.clone(),
-            problem: error.to_string(),
-        })?;
+        let session = begun.map_err(|error| not_opened(address.clone(), error.to_string()))?;
         Ok(Self { address: address.clone(), session, connection, is_cut, watch, gone })
     }
 
@@ -187,6 +160,10 @@ impl Drop for Connection {
     }
 }
 
+fn not_opened(address: Arc<str>, problem: String) -> AmqpError {
+    AmqpError::Other(OnlyAmqp::Open { address, problem })
+}
+
 fn failed_to_open(address: &Arc<str>, error: OpenError) -> AmqpError {
     let address = address.clone();
     match error {
@@ -200,7 +177,7 @@ fn failed_to_open(address: &Arc<str>, error: OpenError) -> AmqpError {
                 .to_owned();
             AmqpError::Login { address, problem }
         }
-        error => AmqpError::Open { address, problem: error.to_string() },
+        error => not_opened(address, error.to_string()),
     }
 }
 

@@ -13,6 +13,7 @@ mod sending;
 
 use async_trait::async_trait;
 use kit::places::Places;
+use kit::refused::{Refusal, except};
 use pipeline::deliver::{Deliver, Delivered, Destinations, InFlight, Requests};
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};
@@ -22,7 +23,7 @@ use serde::Deserialize;
 use crate::broker::{Broker, DestinationType, Target};
 use crate::connection::AmqpError;
 use crate::message::{BodyForm, message_of};
-use sending::{Outgoing, Refusal, Sending};
+use sending::{Outgoing, Sending};
 
 /// Settings of the `amqp` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -150,11 +151,7 @@ impl Deliver for Amqp {
         };
         sending.send(&messages, &self.destinations, &mut refused).await?;
         place.open = Some(sending);
-        refused.sort_unstable_by_key(|refusal| refusal.place);
-        let Some(first) = refused.first() else { return Ok(Delivered::All) };
-        let (reason, detail) = (first.reason, first.detail.clone());
-        let events = refused.into_iter().map(|refusal| refusal.place).collect();
-        Ok(Delivered::Except { events, reason, detail })
+        Ok(except(refused))
     }
 
     fn guarantee(&self) -> Guarantee {

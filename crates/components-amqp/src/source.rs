@@ -16,7 +16,7 @@ use pipeline::{Guarantee, SourceContext, SourceError};
 use tracing::info;
 
 use crate::broker::Target;
-use crate::connection::AmqpError;
+use crate::connection::{AmqpError, OnlyAmqp};
 use crate::message::{event_of, is_repeated};
 pub use config::Config;
 use config::Options;
@@ -84,7 +84,7 @@ impl Consume for Amqp {
             // Another collector may have room for it.
             Problem::Refused(problem) => {
                 let (address, problem) = (self.options.address.clone(), problem.clone());
-                Verdict::Hold(AmqpError::Refused { address, problem })
+                Verdict::Hold(AmqpError::Other(OnlyAmqp::Refused { address, problem }))
             }
         }
     }

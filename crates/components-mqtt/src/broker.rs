@@ -36,16 +36,12 @@ pub(crate) struct Broker {
     #[serde(default)]
     pub(crate) password: Option<Secret>,
     /// Timeout for a connection until the broker has accepted it.
-    #[serde(default = "connect_timeout")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     pub(crate) connect_timeout: Period,
     /// TLS of the connection. `wss://` uses TLS without this table too, and then trusts the
     /// certificate authorities of the host.
     #[serde(default)]
     pub(crate) tls: Option<ClientTls>,
-}
-
-fn connect_timeout() -> Period {
-    Period(Duration::from_secs(10))
 }
 
 /// Validated connection settings. Cheap to clone.

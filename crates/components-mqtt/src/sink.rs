@@ -17,6 +17,7 @@ mod tests;
 use async_trait::async_trait;
 use bytes::Bytes;
 use kit::places::Places;
+use kit::refused::{Refusal, except};
 use pipeline::deliver::{
     Deliver, Delivered, Destinations, InFlight, Requests, UNKNOWN_DESTINATION,
 };
@@ -31,7 +32,7 @@ use crate::connection::MqttError;
 use crate::packets::{Publish, PublishProperties, QoS, Version, qos_of};
 use crate::topic::{TopicOfEvent, check_text};
 use ended::ConnectionEnds;
-use publishing::{Placed, Publishing, Refusal};
+use publishing::{Placed, Publishing};
 
 /// Settings of the `mqtt` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -147,7 +148,7 @@ impl Mqtt {
     ///
     /// # Errors
     /// Fails if the batch must wait for a topic.
-    fn overdue(&self, not_allowed: Placed<MqttError>) -> Result<Placed<Refusal>, MqttError> {
+    fn overdue(&self, not_allowed: Placed<MqttError>) -> Result<Vec<Refusal>, MqttError> {
         let (mut overdue, mut waits, now) = (Vec::new(), None, Instant::now());
         for (place, error) in not_allowed {
             let is_over = match &error {
@@ -159,7 +160,7 @@ impl Mqtt {
             match is_over {
                 true => {
                     let detail = error.to_string();
-                    overdue.push((place, Refusal { reason: UNKNOWN_DESTINATION, detail }));
+                    overdue.push(Refusal { place, reason: UNKNOWN_DESTINATION, detail });
                 }
                 false => {
                     waits.get_or_insert(error);
@@ -171,19 +172,19 @@ impl Mqtt {
 
     /// Returns the messages of a batch with the positions of their events, and the events that
     /// cannot be messages.
-    fn messages(&self, batch: &Batch) -> (Placed<Publish>, Placed<Refusal>) {
+    fn messages(&self, batch: &Batch) -> (Placed<Publish>, Vec<Refusal>) {
         let (mut messages, mut refused) = (Vec::new(), Vec::new());
         let mut topic = String::new();
         for event in batch.iter() {
             let place = event.index();
             if let Err(detail) = self.topic.fill(event, &mut topic) {
-                refused.push((place, Refusal { reason: "invalid_topic", detail }));
+                refused.push(Refusal { place, reason: "invalid_topic", detail });
                 continue;
             }
             let properties = match self.properties_of(event) {
                 Ok(properties) => properties,
                 Err(detail) => {
-                    refused.push((place, Refusal { reason: "invalid_property", detail }));
+                    refused.push(Refusal { place, reason: "invalid_property", detail });
                     continue;
                 }
             };
@@ -234,7 +235,7 @@ impl Deliver for Mqtt {
                 // so that it does not block the others for ever.
                 Err(_) if refused.len() > before => {
                     let known = &refused[before..];
-                    messages.retain(|(event, _)| known.iter().all(|(other, _)| event != other));
+                    messages.retain(|(event, _)| known.iter().all(|other| *event != other.place));
                 }
                 Err(error) => {
                     let unanswered = publishing.unanswered();
@@ -259,11 +260,7 @@ impl Deliver for Mqtt {
                 }
             }
         }
-        refused.sort_unstable_by_key(|(event, _)| *event);
-        let Some((_, first)) = refused.first() else { return Ok(Delivered::All) };
-        let (reason, detail) = (first.reason, first.detail.clone());
-        let events = refused.into_iter().map(|(event, _)| event).collect();
-        Ok(Delivered::Except { events, reason, detail })
+        Ok(except(refused))
     }
 
     fn guarantee(&self) -> Guarantee {

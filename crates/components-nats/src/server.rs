@@ -48,23 +48,15 @@ pub(crate) struct Server {
     #[serde(default)]
     credentials: Option<PathBuf>,
     /// Timeout for a connection, and for a JetStream response.
-    #[serde(default = "connect_timeout")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     connect_timeout: Period,
     /// Interval of pings. A connection without any data for twice this time is closed.
-    #[serde(default = "heartbeat")]
+    #[serde(default = "pipeline::units::seconds::<30>")]
     heartbeat: Period,
     /// TLS of `tls://`: certificate authorities, certificate. Default: the certificate authorities
     /// of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
-}
-
-fn connect_timeout() -> Period {
-    Period(Duration::from_secs(10))
-}
-
-fn heartbeat() -> Period {
-    Period(Duration::from_secs(30))
 }
 
 /// Validated connection settings. Cheap to clone.

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kit::places::Places;
+use kit::refused::{Refusal, except};
 use metrics::{Counter, MetricSpec};
 use pipeline::deliver::{
     Deliver, Delivered, Destinations, InFlight, Requests, UNKNOWN_DESTINATION,
@@ -119,17 +120,6 @@ impl Config {
             known: cx.scope::<Self>().counter("known_messages")?,
         })
     }
-}
-
-/// An event that can never be delivered.
-#[derive(Debug)]
-struct Refusal {
-    /// Its position in the batch.
-    place: usize,
-    /// Reason label in snake case.
-    reason: &'static str,
-    /// Details for people.
-    detail: String,
 }
 
 struct Nats {
@@ -300,11 +290,7 @@ impl Deliver for Nats {
         let overdue = self.overdue(&messages, outcome.not_granted, &mut publishing).await?;
         place.open = Some(publishing);
         refused.extend(outcome.refused.into_iter().chain(overdue));
-        refused.sort_unstable_by_key(|refusal| refusal.place);
-        let Some(first) = refused.first() else { return Ok(Delivered::All) };
-        let (reason, detail) = (first.reason, first.detail.clone());
-        let events = refused.into_iter().map(|refusal| refusal.place).collect();
-        Ok(Delivered::Except { events, reason, detail })
+        Ok(except(refused))
     }
 
     /// A stream forgets ids after its window.

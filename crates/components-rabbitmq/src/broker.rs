@@ -35,11 +35,11 @@ pub(crate) struct Broker {
     #[serde(default)]
     password: Option<Secret>,
     /// Timeout for opening a connection.
-    #[serde(default = "connect_timeout")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     connect_timeout: Period,
     /// Heartbeat interval, in whole seconds; the broker may ask for a shorter one. A connection
     /// without any frame for twice this time is closed.
-    #[serde(default = "heartbeat")]
+    #[serde(default = "pipeline::units::seconds::<60>")]
     heartbeat: Period,
     /// TLS of `amqps://`: certificate authorities, certificate. Default: the certificate
     /// authorities of the host.
@@ -49,14 +49,6 @@ pub(crate) struct Broker {
 
 fn virtual_host() -> String {
     "/".to_owned()
-}
-
-fn connect_timeout() -> Period {
-    Period(Duration::from_secs(10))
-}
-
-fn heartbeat() -> Period {
-    Period(Duration::from_secs(60))
 }
 
 /// Validated connection settings. Cheap to clone.

@@ -1,40 +1,20 @@
 //! Errors of a broker: their meaning, and advice. The codes are AMQP 0.9.1's.
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
+use kit::broker::BrokerError;
 use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
 
 /// Reason why a connection cannot be opened, or has ended.
+pub(crate) type RabbitError = BrokerError<OnlyRabbit>;
+
+/// The errors that other brokers do not have.
 #[derive(Debug, Error)]
-pub(crate) enum RabbitError {
-    /// The connection failed.
-    #[error("cannot connect to {address}")]
-    Connect {
-        address: Arc<str>,
-        #[source]
-        source: io::Error,
-    },
-    /// The broker did not answer in time.
-    #[error("no answer from {address} within {limit:?}: check the broker and the network")]
-    NoAnswer { address: Arc<str>, limit: Duration },
-    /// The broker rejected the login.
-    #[error("{address} rejects the login: {problem}; check `broker.user` and `broker.password`")]
-    Login { address: Arc<str>, problem: String },
-    /// The broker works and refuses a request.
-    #[error("{address} {problem}")]
-    NotGranted { address: Arc<str>, problem: String },
+pub(crate) enum OnlyRabbit {
     /// The broker has closed the channel because of one message.
     #[error("{address} rejects a message: {problem}{}", remedy_of_message(*code, problem))]
     Message { address: Arc<str>, code: u16, problem: String },
-    /// The connection or the channel has ended.
-    #[error("lost the connection to {address}: {problem}; reconnecting")]
-    Ended { address: Arc<str>, problem: String },
-    /// The broker does not accept a message now.
-    #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]
-    NotTaken { address: Arc<str>, problem: String },
     /// A message cannot become an event, and stays in its queue.
     #[error(
         "a message of `{queue}` cannot become an event: {problem}; the source stops reading. \
@@ -44,16 +24,10 @@ pub(crate) enum RabbitError {
     Unusable { queue: String, problem: String },
 }
 
-impl Classify for RabbitError {
+impl Classify for OnlyRabbit {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Connect { .. } | Self::NoAnswer { .. } => ErrorClass::Transient,
-            Self::Login { .. }
-            | Self::NotGranted { .. }
-            | Self::Message { .. }
-            | Self::Unusable { .. } => ErrorClass::Blocked,
-            // The messages may have been stored.
-            Self::Ended { .. } | Self::NotTaken { .. } => ErrorClass::Indeterminate,
+            Self::Message { .. } | Self::Unusable { .. } => ErrorClass::Blocked,
         }
     }
 }
@@ -79,7 +53,7 @@ pub(crate) fn of_message(address: &Arc<str>, code: u16, text: &str) -> Option<Ra
         _ => false,
     };
     let (address, problem) = (address.clone(), text.to_owned());
-    is_of_message.then_some(RabbitError::Message { address, code, problem })
+    is_of_message.then_some(RabbitError::Other(OnlyRabbit::Message { address, code, problem }))
 }
 
 /// Returns the error of a connection or channel that the broker closed with this code and text, in

@@ -18,6 +18,7 @@ mod routing;
 
 use async_trait::async_trait;
 use kit::places::Places;
+use kit::refused::{Refusal, except};
 use pipeline::deliver::{
     Deliver, Delivered, Destinations, InFlight, Requests, UNKNOWN_DESTINATION,
 };
@@ -30,8 +31,8 @@ use tokio::time::Instant;
 
 use crate::broker::{Broker, NAME_BYTES_MAX, Target};
 use crate::message::properties_of;
-use crate::refusal::RabbitError;
-use publishing::{Outgoing, Publishing, Refusal, UnconfirmedBatch};
+use crate::refusal::{OnlyRabbit, RabbitError};
+use publishing::{Outgoing, Publishing, UnconfirmedBatch};
 use routing::RoutingKey;
 
 /// Settings of the `rabbitmq` sink.
@@ -51,7 +52,7 @@ pub struct Config {
     unroutable: Unroutable,
     /// Size limit of a message body; a larger one becomes a dead letter. RabbitMQ accepts 16 MiB by
     /// default, and 128 MiB before version 4.
-    #[serde(default = "default_message_max")]
+    #[serde(default = "pipeline::units::mib::<16>")]
     message_max: ByteSize,
     /// Settings of the requests.
     #[serde(rename = "..")]
@@ -73,10 +74,6 @@ pub(crate) enum Unroutable {
     DeadLetter,
     /// The whole batch is resent until a queue exists.
     Retry,
-}
-
-fn default_message_max() -> ByteSize {
-    ByteSize::mib(16)
 }
 
 impl Component for Config {
@@ -174,7 +171,9 @@ impl Rabbit {
     /// # Errors
     /// Fails if the user may not publish with its routing key: the batch waits for the permission.
     fn rejected(&self, one: &Outgoing<'_>, error: RabbitError) -> Result<Refusal, RabbitError> {
-        let RabbitError::Message { code, problem, .. } = &error else { return Err(error) };
+        let RabbitError::Other(OnlyRabbit::Message { code, problem, .. }) = &error else {
+            return Err(error);
+        };
         let reason = match code {
             403 if !self.routing_key.is_chosen_by_event() => return Err(error),
             403 if !self.destinations.refused(&one.routing_key, Instant::now()) => {
@@ -212,7 +211,7 @@ impl Deliver for Rabbit {
             match publishing.publish(part, self.unroutable, &mut refused).await {
                 Ok(()) => place.open = Some(publishing),
                 Err(UnconfirmedBatch {
-                    error: error @ RabbitError::Message { .. },
+                    error: error @ RabbitError::Other(OnlyRabbit::Message { .. }),
                     mut unconfirmed,
                 }) => match &unconfirmed[..] {
                     [] => return Err(error),
@@ -226,12 +225,7 @@ impl Deliver for Rabbit {
             }
         }
         // A message that was returned before the channel closed may be returned again.
-        refused.sort_by_key(|refusal| refusal.place);
-        refused.dedup_by_key(|refusal| refusal.place);
-        let Some(first) = refused.first() else { return Ok(Delivered::All) };
-        let (reason, detail) = (first.reason, first.detail.clone());
-        let events = refused.into_iter().map(|refusal| refusal.place).collect();
-        Ok(Delivered::Except { events, reason, detail })
+        Ok(except(refused))
     }
 
     fn guarantee(&self) -> Guarantee {

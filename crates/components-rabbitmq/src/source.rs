@@ -19,7 +19,7 @@ use tracing::info;
 
 use crate::broker::Target;
 use crate::message::event_of;
-use crate::refusal::RabbitError;
+use crate::refusal::{OnlyRabbit, RabbitError};
 pub use config::Config;
 use config::{Options, Unusable};
 use consuming::{Consuming, Delivered};
@@ -74,7 +74,7 @@ impl Consume for Rabbit {
             Unusable::Reject => Verdict::Reject,
             Unusable::Hold => {
                 let (queue, problem) = (self.options.queue.clone(), problem.to_string());
-                Verdict::Hold(RabbitError::Unusable { queue, problem })
+                Verdict::Hold(RabbitError::Other(OnlyRabbit::Unusable { queue, problem }))
             }
         }
     }

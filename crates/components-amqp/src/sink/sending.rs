@@ -12,6 +12,7 @@ use fe2o3_amqp::types::messaging::message::Body;
 use fe2o3_amqp::types::messaging::{Outcome, Target as Terminus};
 use fe2o3_amqp::types::primitives::Value;
 use fe2o3_amqp::{Sendable, Sender};
+use kit::refused::Refusal;
 use pipeline::deliver::{Destinations, UNKNOWN_DESTINATION};
 use tokio::time::Instant;
 
@@ -35,17 +36,6 @@ pub(super) struct Outgoing {
     /// True if a header of the event selects the address.
     pub(super) is_chosen: bool,
     pub(super) message: Sendable<Body<Value>>,
-}
-
-/// An event that can never be delivered.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// Its position in the batch.
-    pub(super) place: usize,
-    /// Reason label in snake case.
-    pub(super) reason: &'static str,
-    /// Details for people.
-    pub(super) detail: String,
 }
 
 /// A connection for sending.

@@ -30,11 +30,11 @@ pub struct Config {
     #[serde(default)]
     durable_subscription_name: Option<String>,
     /// Prefetch: limit of unacknowledged messages, and therefore of the events in a batch.
-    #[serde(default = "default_credit")]
+    #[serde(default = "pipeline::units::number_u32::<1000>")]
     credit: u32,
     /// Size limit of a message. A larger one closes the connection. Not checked with a durable
     /// subscription, which would end with the connection.
-    #[serde(default = "default_message_max")]
+    #[serde(default = "pipeline::units::mib::<16>")]
     message_max: ByteSize,
     /// Properties of messages that become headers, by their JMS names: `JMSMessageID`,
     /// `JMSCorrelationID`, `JMSTimestamp`, `JMSExpiration`, `JMSType`, `JMSDestination`,
@@ -42,14 +42,6 @@ pub struct Config {
     /// properties always become headers.
     #[serde(default = "default_jms_headers")]
     jms_headers: Vec<JmsHeader>,
-}
-
-fn default_credit() -> u32 {
-    1000
-}
-
-fn default_message_max() -> ByteSize {
-    ByteSize::mib(16)
 }
 
 fn default_jms_headers() -> Vec<JmsHeader> {

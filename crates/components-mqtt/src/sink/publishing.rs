@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use kit::refused::Refusal;
 use pipeline::Classify;
 use pipeline::ErrorClass;
 use tokio::time::{Duration, Instant};
@@ -24,15 +25,6 @@ const QUEUED_MAX: usize = 256 << 10;
 
 /// Values with the positions of their events in the batch.
 pub(super) type Placed<T> = Vec<(usize, T)>;
-
-/// Reason why a message can never be delivered.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// Reason label in snake case.
-    pub(super) reason: &'static str,
-    /// Details for people.
-    pub(super) detail: String,
-}
 
 /// A connection for publishing.
 pub(super) struct Publishing {
@@ -109,7 +101,7 @@ impl Publishing {
     pub(super) async fn publish(
         &mut self,
         messages: &[(usize, Publish)],
-        refused: &mut Placed<Refusal>,
+        refused: &mut Vec<Refusal>,
         alone: &Range<usize>,
     ) -> Result<Placed<MqttError>, MqttError> {
         let mut waiting: BTreeMap<u16, Pending> = BTreeMap::new();
@@ -159,7 +151,7 @@ impl Publishing {
         &mut self,
         (place, mut message): (usize, Publish),
         waiting: &mut BTreeMap<u16, Pending>,
-        refused: &mut Placed<Refusal>,
+        refused: &mut Vec<Refusal>,
     ) -> Result<(), MqttError> {
         let qos = message.qos;
         if qos != QoS::AtMostOnce {
@@ -175,8 +167,8 @@ impl Publishing {
                 Ok(())
             }
             Err(error) if error.class() == ErrorClass::Poison => {
-                let refusal = Refusal { reason: "too_large", detail: error.to_string() };
-                refused.push((place, refusal));
+                let detail = error.to_string();
+                refused.push(Refusal { place, reason: "too_large", detail });
                 Ok(())
             }
             queued => queued,
@@ -188,7 +180,7 @@ impl Publishing {
         &mut self,
         packet: &Packet,
         waiting: &mut BTreeMap<u16, Pending>,
-        refused: &mut Placed<Refusal>,
+        refused: &mut Vec<Refusal>,
     ) -> Result<Option<usize>, MqttError> {
         let (id, is_first, reason) = match packet {
             Packet::PubAck(it) => (it.pkid, true, it.reason),
@@ -215,7 +207,7 @@ impl Publishing {
                     _ => "it is too large, or its payload does not match its declared format",
                 };
                 let detail = format!("{} rejects it: {cause}", self.target.address);
-                refused.push((place, Refusal { reason: "refused", detail }));
+                refused.push(Refusal { place, reason: "refused", detail });
                 Ok(None)
             }
             PubAckReason::NotAuthorized => Ok(Some(place)),

@@ -31,11 +31,11 @@ pub struct Config {
     qos: u8,
     /// Limit of unacknowledged messages from the broker: up to 680 with a `qos` of 2. Brokers with
     /// version 3.1.1 have their own setting for it, which must not be greater.
-    #[serde(default = "default_in_flight_max")]
+    #[serde(default = "pipeline::units::number_u16::<500>")]
     in_flight_max: u16,
     /// Session expiry: time for which the broker keeps the messages of a disconnected agent.
     /// Brokers with version 3.1.1 have their own setting for it. `0s`: not kept.
-    #[serde(default = "default_session_expiry")]
+    #[serde(default = "pipeline::units::seconds::<604800>")]
     session_expiry: Period,
     /// Retained messages to receive: `new` for new subscriptions, `every` for each connection,
     /// `never` for none.
@@ -43,13 +43,13 @@ pub struct Config {
     retained: Retained,
     /// Size limit of a packet. Brokers with version 5 skip larger packets; with 3.1.1 they close
     /// the connection.
-    #[serde(default = "default_packet_max")]
+    #[serde(default = "pipeline::units::mib::<1>")]
     packet_max: ByteSize,
     /// Limit of events in a batch.
-    #[serde(default = "default_batch_events")]
+    #[serde(default = "pipeline::units::number::<1000>")]
     batch_events: usize,
     /// Keep-alive: time without a packet after which the broker is pinged.
-    #[serde(default = "default_keep_alive")]
+    #[serde(default = "pipeline::units::seconds::<30>")]
     keep_alive: Period,
     /// Header for the topic.
     #[serde(default = "default_topic_header")]
@@ -106,26 +106,6 @@ struct Will {
 
 fn default_qos() -> u8 {
     1
-}
-
-fn default_in_flight_max() -> u16 {
-    500
-}
-
-fn default_session_expiry() -> Period {
-    Period(Duration::from_secs(7 * 24 * 3600))
-}
-
-fn default_packet_max() -> ByteSize {
-    ByteSize::mib(1)
-}
-
-fn default_batch_events() -> usize {
-    1000
-}
-
-fn default_keep_alive() -> Period {
-    Period(Duration::from_secs(30))
 }
 
 fn default_topic_header() -> String {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Refusal;
+use kit::refused::Refusal;
+
 use crate::connection::Connection;
 use crate::jetstream::{self, PublishAck, Reply};
 use crate::protocol;

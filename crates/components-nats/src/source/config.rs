@@ -36,10 +36,10 @@ pub struct Config {
     start: String,
     /// Acknowledgement timeout after which the server resends a message, for a `consumer` that the
     /// source creates.
-    #[serde(default = "default_ack_wait")]
+    #[serde(default = "pipeline::units::seconds::<60>")]
     ack_wait: Period,
     /// Limit of messages that are requested at a time.
-    #[serde(default = "default_prefetch")]
+    #[serde(default = "pipeline::units::number_u32::<1000>")]
     prefetch: u32,
     /// Handling of a message that cannot become an event, or that is larger than a channel.
     #[serde(default)]
@@ -63,14 +63,6 @@ pub(crate) enum Unusable {
 
 fn default_start() -> String {
     "all".into()
-}
-
-fn default_ack_wait() -> Period {
-    Period(Duration::from_mins(1))
-}
-
-fn default_prefetch() -> u32 {
-    1000
 }
 
 fn default_properties() -> Vec<Property> {

@@ -8,6 +8,7 @@ use amq_protocol::protocol::basic::{AMQPMethod as Basic, AMQPProperties, Publish
 use amq_protocol::protocol::exchange::{AMQPMethod as OfExchange, Declare};
 use amq_protocol::protocol::{AMQPClass, confirm};
 use amq_protocol::types::{FieldTable, ShortString};
+use kit::refused::Refusal;
 
 use super::Unroutable;
 use super::confirms::{Confirm, ConfirmError, Confirms};
@@ -28,17 +29,6 @@ pub(super) struct Outgoing<'a> {
     /// Properties with a message id.
     pub(super) properties: AMQPProperties,
     pub(super) body: &'a [u8],
-}
-
-/// An event that can never be delivered.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// Its position in the batch.
-    pub(super) place: usize,
-    /// Reason label in snake case.
-    pub(super) reason: &'static str,
-    /// Details for people.
-    pub(super) detail: String,
 }
 
 /// Messages of which some are not confirmed.

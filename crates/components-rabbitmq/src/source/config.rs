@@ -26,10 +26,10 @@ pub struct Config {
     #[serde(default)]
     declare: Option<Declare>,
     /// Prefetch: limit of unacknowledged messages, and therefore of the events in a batch.
-    #[serde(default = "default_prefetch")]
+    #[serde(default = "pipeline::units::number_u16::<1000>")]
     prefetch: u16,
     /// Size limit of a message body. A larger message cannot become an event: see `unusable`.
-    #[serde(default = "default_message_max")]
+    #[serde(default = "pipeline::units::mib::<16>")]
     message_max: ByteSize,
     /// Handling of a message that cannot become an event, or that is larger than a channel.
     #[serde(default)]
@@ -101,14 +101,6 @@ pub(crate) enum Unusable {
     /// The broker moves the message to the dead letter exchange of the queue, or deletes it if
     /// there is none.
     Reject,
-}
-
-fn default_prefetch() -> u16 {
-    1000
-}
-
-fn default_message_max() -> ByteSize {
-    ByteSize::mib(16)
 }
 
 fn default_properties() -> Vec<Property> {
