@@ -1,20 +1,27 @@
 //! The client: its settings, validated without a connection, and its log lines.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crypto::Outside;
+use oauth::OAuth;
 use pipeline::{BuildContext, BuildError, Secret};
 use rdkafka::ClientConfig;
-use rdkafka::client::{Client, ClientContext};
+use rdkafka::client::{Client, ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::kerberos;
-use crate::token::Tokens;
+use crate::token::{self, Tokens};
 
 /// Reports brokers that are used in plain text.
 pub(crate) fn name_plain_text(config: &ClientConfig, cx: &BuildContext) {
@@ -52,6 +59,39 @@ pub(crate) const OF_PRODUCERS: &[&str] = &[
     "delivery.timeout.ms",
 ];
 
+/// Settings of the access to brokers. A component reads them as a part of its own
+/// ([`PART`](pipeline::settings::PART)).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Access")]
+pub(crate) struct Settings {
+    /// File with the token that authenticates this client at the brokers (SASL/OAUTHBEARER),
+    /// readable for the user of this process. It is read again before the token expires, and once a
+    /// minute.
+    #[serde(default)]
+    token_file: Option<PathBuf>,
+    /// OAuth 2 client credentials that fetch the token (KIP-768), instead of `token_file`. The
+    /// token is renewed after half of its lifetime.
+    #[serde(default)]
+    oauth: Option<OAuth>,
+    /// Further properties of the client, librdkafka, such as `security.protocol`.
+    #[serde(default)]
+    properties: BTreeMap<String, String>,
+    /// Further properties whose values are never shown, such as `sasl.password`.
+    #[serde(default)]
+    secret_properties: BTreeMap<String, Secret>,
+}
+
+impl Settings {
+    /// Returns the tokens for the brokers. Reads nothing yet.
+    ///
+    /// # Errors
+    /// The settings conflict.
+    pub(crate) fn tokens(&self, cx: &BuildContext) -> Result<Option<Tokens>, BuildError> {
+        Tokens::from_settings(self.token_file.clone(), self.oauth.clone(), cx)
+    }
+}
+
 /// Returns the configuration of a client: brokers, settings of the component, and properties of the
 /// operator.
 ///
@@ -60,8 +100,7 @@ pub(crate) const OF_PRODUCERS: &[&str] = &[
 /// with a token.
 pub(crate) fn configure(
     brokers: &[String],
-    properties: &BTreeMap<String, String>,
-    secrets: &BTreeMap<String, Secret>,
+    settings: &Settings,
     token: Option<&Tokens>,
     own: &[(&str, String)],
     fixed: &[&[&str]],
@@ -77,8 +116,10 @@ pub(crate) fn configure(
     for (name, value) in own {
         config.set(*name, value);
     }
-    let shown = properties.iter().map(|(name, value)| ("properties", name, &**value));
-    let hidden = secrets.iter().map(|(name, value)| ("secret_properties", name, value.expose()));
+    let shown = settings.properties.iter();
+    let shown = shown.map(|(name, value)| ("properties", name, &**value));
+    let hidden = settings.secret_properties.iter();
+    let hidden = hidden.map(|(name, value)| ("secret_properties", name, value.expose()));
     for (table, name, value) in shown.chain(hidden) {
         let setting = format!("{table}.{name}");
         if name == "bootstrap.servers" || fixed.iter().any(|names| names.contains(&&**name)) {
@@ -249,4 +290,50 @@ pub(crate) fn log(
 /// Logs an error of the client.
 pub(crate) fn log_error(component: &Arc<str>, error: &KafkaError, text: &str) {
     tracing::debug!(%component, %error, "the Kafka client (librdkafka) logs: {text}");
+}
+
+/// The result of a message, for the batch that it belongs to.
+pub(crate) trait Delivery: Send + Sync + 'static {
+    /// Records the result.
+    fn delivered(self, result: &DeliveryResult<'_>);
+}
+
+/// Callbacks of a producer and its consumers.
+pub(crate) struct Context<D> {
+    pub(crate) name: Arc<str>,
+    pub(crate) token: Option<Tokens>,
+    pub(crate) broker_failure: BrokerFailure,
+    delivery: PhantomData<D>,
+}
+
+impl<D> Context<D> {
+    pub(crate) fn new(name: Arc<str>, token: Option<Tokens>) -> Self {
+        Self { name, token, broker_failure: BrokerFailure::default(), delivery: PhantomData }
+    }
+}
+
+impl<D: Delivery> ClientContext for Context<D> {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log((&self.name, &self.broker_failure), level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, text: &str) {
+        log_error(&self.name, &error, text);
+    }
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::answer(self.token.as_ref(), &self.name)
+    }
+}
+
+impl<D: Delivery> ConsumerContext for Context<D> {}
+
+impl<D: Delivery> ProducerContext for Context<D> {
+    type DeliveryOpaque = Box<D>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, delivery: Box<D>) {
+        delivery.delivered(result);
+    }
 }

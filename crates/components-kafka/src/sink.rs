@@ -48,7 +48,6 @@ use pipeline::{
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use thiserror::Error;
 
-use crate::client::BrokerFailure;
 use crate::token::Tokens;
 pub(crate) use config::Compression;
 pub use config::Config;
@@ -239,7 +238,7 @@ impl Kafka {
     /// Creates the callbacks of another client.
     fn context(&self) -> Context {
         let token = self.target.token.as_ref().map(Tokens::for_another_client);
-        Context { name: self.name.clone(), token, broker_failure: BrokerFailure::default() }
+        Context::new(self.name.clone(), token)
     }
 
     fn known(&self) -> Option<Arc<Producer>> {

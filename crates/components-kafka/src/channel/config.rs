@@ -1,20 +1,17 @@
 //! The settings, and the target derived from them.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::channel::remote::Limits;
-use oauth::OAuth;
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildContext, BuildError, Secret};
+use pipeline::{BuildContext, BuildError};
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::consumer::Context;
-use crate::client::{self, BrokerFailure};
+use crate::client;
 use crate::sink::Compression;
 use crate::token::Tokens;
 
@@ -35,62 +32,29 @@ pub struct Config {
     #[serde(default)]
     create_with_replicas: Option<i32>,
     /// Size limit of the events in the topic. When it is full, puts wait.
-    #[serde(default = "defaults::capacity")]
+    #[serde(default = "pipeline::units::mib::<8192>")]
     capacity: ByteSize,
     /// Limit of the number of events. Default: no limit.
     #[serde(default)]
     capacity_events: Option<u64>,
     /// Size of the newest events that stay in memory, for sinks that keep up.
-    #[serde(default = "defaults::tail_memory")]
+    #[serde(default = "pipeline::units::mib::<8>")]
     tail_memory: ByteSize,
     /// Compression of records: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
     #[serde(default)]
     compression: Compression,
     /// Size limit of a record. A larger batch is stored as several records. At most
     /// `max.message.bytes` of the topics.
-    #[serde(default = "defaults::record_bytes_max")]
+    #[serde(default = "pipeline::units::bytes::<1000000>")]
     record_bytes_max: ByteSize,
     /// Transaction timeout, including reconnects. The brokers abort a transaction that is idle for
     /// this time. Puts wait without a limit.
-    #[serde(default = "defaults::timeout")]
+    #[serde(default = "pipeline::units::seconds::<60>")]
     timeout: Period,
-    /// File with the token that authenticates this client at the brokers (SASL/OAUTHBEARER),
-    /// readable for the user of this process. It is read again before the token expires, and once a
-    /// minute.
-    #[serde(default)]
-    token_file: Option<PathBuf>,
-    /// OAuth 2 client credentials that fetch the token (KIP-768), instead of `token_file`. The
-    /// token is renewed after half of its lifetime.
-    #[serde(default)]
-    oauth: Option<OAuth>,
-    /// Further properties of the client, librdkafka, such as `security.protocol`.
-    #[serde(default)]
-    properties: BTreeMap<String, String>,
-    /// Further properties whose values are never shown, such as `sasl.password`.
-    #[serde(default)]
-    secret_properties: BTreeMap<String, Secret>,
-}
-
-mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
-    pub(super) fn capacity() -> ByteSize {
-        ByteSize(8 << 30)
-    }
-
-    pub(super) fn tail_memory() -> ByteSize {
-        ByteSize::mib(8)
-    }
-
-    pub(super) fn record_bytes_max() -> ByteSize {
-        ByteSize(1_000_000)
-    }
-
-    pub(super) fn timeout() -> Period {
-        Period(Duration::from_secs(60))
-    }
+    /// Access to the brokers.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    access: client::Settings,
 }
 
 /// The log's topics and client settings.
@@ -133,7 +97,7 @@ impl Target {
     /// Creates the callbacks of another client.
     pub(super) fn context(&self) -> Context {
         let token = self.token.as_ref().map(Tokens::for_another_client);
-        Context { name: self.name.clone(), token, broker_failure: BrokerFailure::default() }
+        Context::new(self.name.clone(), token)
     }
 }
 
@@ -193,11 +157,10 @@ impl Config {
             // A group is complete when it is handed over.
             ("linger.ms", "0".to_owned()),
         ];
-        let tokens = Tokens::from_settings(self.token_file, self.oauth, cx)?;
+        let tokens = self.access.tokens(cx)?;
         let token = tokens.as_ref();
         let configure = |own: &[(&str, String)]| {
-            let (properties, secrets) = (&self.properties, &self.secret_properties);
-            client::configure(&self.brokers, properties, secrets, token, own, FIXED)
+            client::configure(&self.brokers, &self.access, token, own, FIXED)
         };
         let producer = configure(&own)?;
         let own = [

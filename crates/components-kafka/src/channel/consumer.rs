@@ -1,25 +1,21 @@
 //! Reads a partition to its end.
 
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::channel::remote::LogError;
 use bytes::Bytes;
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::ProducerContext;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::time::Instant;
 
 use super::config::Target;
 use super::parts::Joiner;
 use super::rights::{Right, is_denied};
-use crate::client::{self, BrokerFailure};
-use crate::token::{self, Tokens};
+use crate::client::{self, Delivery};
+use crate::token;
 
 /// Timeout of a broker request.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -28,41 +24,17 @@ const RENEWED_WITHIN: Duration = Duration::from_millis(20);
 /// Timeout of a poll.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Callbacks of a client.
-pub(super) struct Context {
-    pub(super) name: Arc<str>,
-    pub(super) token: Option<Tokens>,
-    pub(super) broker_failure: BrokerFailure,
-}
-
 /// Offsets of the records of a transaction, by their index in it.
 pub(super) type Offsets = Arc<Mutex<Vec<Option<i64>>>>;
 
-impl ClientContext for Context {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+/// Callbacks of a client. A record has its index in its transaction.
+pub(super) type Context = client::Context<(usize, Offsets)>;
 
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log((&self.name, &self.broker_failure), level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, text: &str) {
-        client::log_error(&self.name, &error, text);
-    }
-
-    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        token::answer(self.token.as_ref(), &self.name)
-    }
-}
-
-impl ConsumerContext for Context {}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = Box<(usize, Offsets)>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, handed: Box<(usize, Offsets)>) {
+impl Delivery for (usize, Offsets) {
+    fn delivered(self, result: &DeliveryResult<'_>) {
         // The commit reports missing records.
         if let Ok(message) = result {
-            let (at, offsets) = *handed;
+            let (at, offsets) = self;
             offsets.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(message.offset());
         }
     }

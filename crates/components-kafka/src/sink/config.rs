@@ -1,12 +1,10 @@
 //! The settings, and the target derived from them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use oauth::OAuth;
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildContext, BuildError, EventRef, Origin, Secret};
+use pipeline::{BuildContext, BuildError, EventRef, Origin};
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,10 +50,10 @@ pub struct Config {
     compression: Compression,
     /// Size limit of a message with its key and headers; a larger one becomes a dead letter. At
     /// most `max.message.bytes` of the topic, which limits whole requests.
-    #[serde(default = "defaults::message_bytes_max")]
+    #[serde(default = "pipeline::units::bytes::<1000000>")]
     message_bytes_max: ByteSize,
     /// Time for which the client collects messages of a partition for one request.
-    #[serde(default = "defaults::linger")]
+    #[serde(default = "pipeline::units::millis::<5>")]
     linger: Period,
     /// Limit of batches in flight. Default: 4, or 16 with `exactly_once`; up to half of them, if
     /// they wait for a transaction of their origin, form the next transaction.
@@ -75,27 +73,16 @@ pub struct Config {
     /// Timeout for the acknowledgement of a message, including reconnects. Then the batch is
     /// resent, and without `exactly_once` its messages may be in the topic twice. The brokers abort
     /// a transaction that is idle for this time.
-    #[serde(default = "defaults::timeout")]
+    #[serde(default = "pipeline::units::seconds::<120>")]
     timeout: Period,
     /// Time that events wait for a topic of `topic_header` that does not exist or that this client
     /// may not write to. Then they become dead letters. Events wait for `topic` without a limit.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
-    /// File with the token that authenticates this client at the brokers (SASL/OAUTHBEARER),
-    /// readable for the user of this process. It is read again before the token expires, and once a
-    /// minute.
-    #[serde(default)]
-    token_file: Option<PathBuf>,
-    /// OAuth 2 client credentials that fetch the token (KIP-768), instead of `token_file`. The
-    /// token is renewed after half of its lifetime.
-    #[serde(default)]
-    oauth: Option<OAuth>,
-    /// Further properties of the client, librdkafka, such as `client.id`.
-    #[serde(default)]
-    properties: BTreeMap<String, String>,
-    /// Further properties whose values are never shown, such as `sasl.password`.
-    #[serde(default)]
-    secret_properties: BTreeMap<String, Secret>,
+    /// Access to the brokers.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    access: client::Settings,
 }
 
 /// The offsets of groups that say which batches are delivered.
@@ -145,24 +132,8 @@ impl Compression {
 }
 
 mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
     pub(super) fn key_header() -> String {
         "key".into()
-    }
-
-    pub(super) fn message_bytes_max() -> ByteSize {
-        ByteSize(1_000_000)
-    }
-
-    pub(super) fn linger() -> Period {
-        Period(Duration::from_millis(5))
-    }
-
-    pub(super) fn timeout() -> Period {
-        Period(Duration::from_secs(120))
     }
 }
 
@@ -254,13 +225,12 @@ impl Config {
             // The batches in flight limit the messages, which are copied into the client.
             ("queue.buffering.max.messages", "100000".to_owned()),
         ];
-        let (properties, secrets) = (&self.properties, &self.secret_properties);
-        let tokens = Tokens::from_settings(self.token_file, self.oauth, cx)?;
+        let tokens = self.access.tokens(cx)?;
         let token = tokens.as_ref();
-        let client = client::configure(&self.brokers, properties, secrets, token, &own, FIXED)?;
+        let client = client::configure(&self.brokers, &self.access, token, &own, FIXED)?;
         let own = [("isolation.level", "read_committed"), ("enable.auto.commit", "false")];
         let own = own.map(|(name, value)| (name, value.to_owned()));
-        let reader = client::configure(&self.brokers, properties, secrets, token, &own, FIXED)?;
+        let reader = client::configure(&self.brokers, &self.access, token, &own, FIXED)?;
         Ok(Target {
             client,
             reader,

@@ -1,6 +1,5 @@
 //! The client, and the results of its messages.
 
-use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,18 +7,15 @@ use std::time::Duration;
 use pipeline::Env;
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::metadata::MetadataTopic;
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use tokio::sync::{Notify, RwLock};
 
 use super::reasons::Failed;
-use crate::client::{self, BrokerFailure};
-use crate::token::{self, Tokens};
+use crate::client::{self, Delivery};
 
 /// Results of a batch's messages.
 pub(super) struct Pending {
@@ -91,39 +87,14 @@ pub(super) struct Handed {
 }
 
 /// Callbacks of the client.
-pub(super) struct Context {
-    pub(super) name: Arc<str>,
-    /// Tokens of the client.
-    pub(super) token: Option<Tokens>,
-    pub(super) broker_failure: BrokerFailure,
-}
+pub(super) type Context = client::Context<Handed>;
 
-impl ConsumerContext for Context {}
-
-impl ClientContext for Context {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log((&self.name, &self.broker_failure), level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, text: &str) {
-        client::log_error(&self.name, &error, text);
-    }
-
-    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        token::answer(self.token.as_ref(), &self.name)
-    }
-}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = Box<Handed>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, handed: Box<Handed>) {
+impl Delivery for Handed {
+    fn delivered(self, result: &DeliveryResult<'_>) {
         if let Err((error, _)) = result {
-            handed.pending.failed(handed.index, code(error));
+            self.pending.failed(self.index, code(error));
         }
-        handed.pending.end();
+        self.pending.end();
     }
 }
 

@@ -42,11 +42,11 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
 
 #[test]
 fn an_event_names_its_topic_partition_key_and_time() {
-    let config: Config = serde_json::from_value(json!({
+    let settings = json!({
         "brokers": ["b:9092"], "topic": "rest", "topic_header": "to", "partition_header": "part",
         "partition": 7, "timestamp_header": "at",
-    }))
-    .unwrap();
+    });
+    let config: Config = pipeline::Settings::from_json(&settings).read().unwrap();
     let cx = BuildContext::alone("out", Path::new("unused"), env::real());
     let target = config.target(&cx).unwrap();
     let mut builder = BatchBuilder::default();

@@ -1,13 +1,11 @@
 //! The settings, and the options derived from them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use metrics::{FloatGauge, Metrics};
-use oauth::OAuth;
 use pipeline::units::{ByteSize, Period};
-use pipeline::{BuildContext, BuildError, Secret};
+use pipeline::{BuildContext, BuildError};
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,33 +42,22 @@ pub struct Config {
     #[serde(default)]
     parse_as_flume_event: bool,
     /// Limit of events in a batch.
-    #[serde(default = "defaults::batch_events")]
+    #[serde(default = "pipeline::units::number::<10000>")]
     batch_events: usize,
     /// Approximate size limit of the bodies, keys and headers of a batch; a larger message is a
     /// batch of its own.
-    #[serde(default = "defaults::batch_bytes")]
+    #[serde(default = "pipeline::units::mib::<1>")]
     batch_bytes: ByteSize,
     /// Time that the first event of a batch waits for others.
-    #[serde(default = "defaults::batch_wait")]
+    #[serde(default = "pipeline::units::millis::<200>")]
     batch_wait: Period,
     /// Time that a rebalance waits until the messages read from revoked partitions are stored.
-    #[serde(default = "defaults::revoke_wait")]
+    #[serde(default = "pipeline::units::seconds::<30>")]
     revoke_wait: Period,
-    /// File with the token that authenticates this client at the brokers (SASL/OAUTHBEARER),
-    /// readable for the user of this process. It is read again before the token expires, and once a
-    /// minute.
-    #[serde(default)]
-    token_file: Option<PathBuf>,
-    /// OAuth 2 client credentials that fetch the token (KIP-768), instead of `token_file`. The
-    /// token is renewed after half of its lifetime.
-    #[serde(default)]
-    oauth: Option<OAuth>,
-    /// Further properties of the client, librdkafka, such as `session.timeout.ms`.
-    #[serde(default)]
-    properties: BTreeMap<String, String>,
-    /// Further properties whose values are never shown, such as `sasl.password`.
-    #[serde(default)]
-    secret_properties: BTreeMap<String, Secret>,
+    /// Access to the brokers.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    access: client::Settings,
 }
 
 /// Where a topic begins that the group has not read yet.
@@ -85,28 +72,8 @@ pub(super) enum Start {
 }
 
 mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
     pub(super) fn topic_header() -> String {
         "topic".into()
-    }
-
-    pub(super) fn batch_events() -> usize {
-        10_000
-    }
-
-    pub(super) fn batch_bytes() -> ByteSize {
-        ByteSize::mib(1)
-    }
-
-    pub(super) fn batch_wait() -> Period {
-        Period(Duration::from_millis(200))
-    }
-
-    pub(super) fn revoke_wait() -> Period {
-        Period(Duration::from_secs(30))
     }
 }
 
@@ -182,10 +149,9 @@ impl Config {
             ("queued.max.messages.kbytes", "16384".to_owned()),
         ];
         own.extend(self.instance.map(|instance| ("group.instance.id", instance)));
-        let (properties, secrets) = (&self.properties, &self.secret_properties);
-        let token = Tokens::from_settings(self.token_file, self.oauth, cx)?;
+        let token = self.access.tokens(cx)?;
         let client =
-            client::configure(&self.brokers, properties, secrets, token.as_ref(), &own, &[FIXED])?;
+            client::configure(&self.brokers, &self.access, token.as_ref(), &own, &[FIXED])?;
         Ok(Options {
             client,
             token,
