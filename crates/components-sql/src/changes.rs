@@ -174,9 +174,17 @@ impl Follow for Changes {
         if matches!(next, Next::Make { is_lost: true, .. }) {
             self.metrics.count_anomaly(&self.name, "changes_lost", 1);
         }
-        match self.options.target.via {
-            Via::Mysql => self.read_binlog(state, next, puts).await,
-            _ => self.read_postgres(state, next, puts).await,
+        let is_mysql = matches!(self.options.target.via, Via::Mysql);
+        let state = match next {
+            Next::Changes(from) => from,
+            Next::Make { is_void, .. } if is_mysql => {
+                self.snapshot_of_log(state, is_void, puts).await?
+            }
+            Next::Make { is_void, .. } => self.snapshot(state, is_void, puts).await?,
+        };
+        match is_mysql {
+            true => self.follow_log(state, puts).await,
+            false => self.follow(state, puts).await,
         }
     }
 }

@@ -29,23 +29,15 @@ pub(crate) struct Database {
     #[serde(default)]
     password: Option<Secret>,
     /// Timeout for a connection until it is usable.
-    #[serde(default = "connect_timeout")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     connect_timeout: Period,
     /// Timeout of a statement in the database; for ODBC in whole seconds. For SQLite: how long to
     /// wait for a lock of another process.
-    #[serde(default = "statement_timeout")]
+    #[serde(default = "pipeline::units::seconds::<300>")]
     statement_timeout: Period,
     /// TLS of the connection. Not for ODBC, whose `url` sets it.
     #[serde(default)]
     tls: Option<ClientTls>,
-}
-
-fn connect_timeout() -> Period {
-    Period(Duration::from_secs(10))
-}
-
-fn statement_timeout() -> Period {
-    Period(Duration::from_secs(300))
 }
 
 /// A database to connect to. Cheap to clone.

@@ -47,10 +47,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use kit::follow::Puts;
-use pipeline::SourceError;
-
-use super::Changes;
 use super::config::{OnLost, Options};
 use super::position::{Next, Phase, State};
 use crate::error::SqlError;
@@ -124,24 +120,5 @@ fn next(
                 flavour.keeps_log()
             ),
         }),
-    }
-}
-
-impl Changes {
-    /// Reads changes until an error.
-    ///
-    /// # Errors
-    /// An error of the database or the channel.
-    pub(super) async fn read_binlog(
-        &mut self,
-        state: State,
-        next: Next,
-        puts: &mut Puts,
-    ) -> Result<(), SourceError> {
-        let state = match next {
-            Next::Changes(from) => from,
-            Next::Make { is_void, .. } => self.snapshot_of_log(state, is_void, puts).await?,
-        };
-        self.follow_log(state, puts).await
     }
 }

@@ -41,17 +41,17 @@ pub struct Config {
     #[serde(default)]
     create: bool,
     /// Reads the existing rows before the changes, at the first start of the source.
-    #[serde(default = "defaults::snapshot")]
+    #[serde(default = "pipeline::units::yes")]
     snapshot: bool,
     /// Reaction to a missing slot, or to unstored changes that the database has removed.
     #[serde(default)]
     on_lost: OnLost,
     /// Interval at which the position advances if no table changes, and at which the database is
     /// asked how much of its log is not stored yet.
-    #[serde(default = "defaults::heartbeat")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     heartbeat: Period,
     /// Approximate size limit of the bodies of a batch; a larger row is a batch of its own.
-    #[serde(default = "defaults::batch_bytes")]
+    #[serde(default = "pipeline::units::mib::<1>")]
     batch_bytes: ByteSize,
 }
 
@@ -65,24 +65,6 @@ pub(super) enum OnLost {
     /// A new snapshot, after a `truncate` event for each table, and in PostgreSQL a new slot. Needs
     /// `snapshot`, and in PostgreSQL `create`.
     Snapshot,
-}
-
-mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
-    pub(super) fn snapshot() -> bool {
-        true
-    }
-
-    pub(super) fn heartbeat() -> Period {
-        Period(Duration::from_secs(10))
-    }
-
-    pub(super) fn batch_bytes() -> ByteSize {
-        ByteSize::mib(1)
-    }
 }
 
 /// Maximum length of a name in PostgreSQL.

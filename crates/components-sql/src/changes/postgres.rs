@@ -18,10 +18,6 @@ mod slot;
 mod snapshot;
 mod wire;
 
-use kit::follow::Puts;
-use pipeline::SourceError;
-
-use super::Changes;
 use super::config::Options;
 use super::position::{Next, State};
 use crate::error::SqlError;
@@ -41,23 +37,4 @@ pub(super) async fn open(options: &Options, state: Option<State>) -> Result<Next
     opened.map_err(|error| error.of_replication(&options.target))?;
     let slot = catalog.slot(&options.slot).await?;
     slot::next(options, state, slot)
-}
-
-impl Changes {
-    /// Reads changes until an error.
-    ///
-    /// # Errors
-    /// An error of the database or the channel.
-    pub(super) async fn read_postgres(
-        &mut self,
-        state: State,
-        next: Next,
-        puts: &mut Puts,
-    ) -> Result<(), SourceError> {
-        let state = match next {
-            Next::Changes(from) => from,
-            Next::Make { is_void, .. } => self.snapshot(state, is_void, puts).await?,
-        };
-        self.follow(state, puts).await
-    }
 }

@@ -52,17 +52,17 @@ pub struct Config {
     pub(super) key: Vec<String>,
     /// Limit of rows in a statement. `COPY`, which is used for inserts into PostgreSQL, writes all
     /// rows of a batch.
-    #[serde(default = "defaults::rows_max")]
+    #[serde(default = "pipeline::units::number::<1000>")]
     pub(super) rows_max: usize,
     /// Table that records the applied batches.
     #[serde(default)]
     pub(super) ledger: LedgerConfig,
     /// Limit of batches in flight, each on its own connection. Batches of one origin are written
     /// one after the other.
-    #[serde(default = "defaults::in_flight_max")]
+    #[serde(default = "pipeline::units::number::<4>")]
     pub(super) in_flight_max: usize,
     /// Timeout of a batch, including the connection.
-    #[serde(default = "defaults::timeout")]
+    #[serde(default = "pipeline::units::seconds::<60>")]
     pub(super) timeout: Period,
 }
 
@@ -142,24 +142,8 @@ pub(super) enum Extra {
 }
 
 mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::Period;
-
     pub(super) fn delimiter() -> char {
         ','
-    }
-
-    pub(super) fn rows_max() -> usize {
-        1000
-    }
-
-    pub(super) fn in_flight_max() -> usize {
-        4
-    }
-
-    pub(super) fn timeout() -> Period {
-        Period(Duration::from_secs(60))
     }
 }
 

@@ -42,20 +42,20 @@ pub struct Config {
     key: Vec<String>,
     /// `modified`: longest delay between the time of a row and its commit. Each pass reads rows of
     /// this period again, and drops those that are stored already.
-    #[serde(default = "defaults::overlap")]
+    #[serde(default = "pipeline::units::seconds::<60>")]
     overlap: Period,
     /// Pause after a pass that has found no more rows.
-    #[serde(default = "defaults::interval")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     interval: Period,
     /// `append`, `modified`: whether the source ends after a pass that has found no more rows. The
     /// next start of the agent continues after the last stored row.
     #[serde(default)]
     once: bool,
     /// Rows of a page, which is the result of one query.
-    #[serde(default = "defaults::fetch_size")]
+    #[serde(default = "pipeline::units::number_u32::<10000>")]
     fetch_size: u32,
     /// `full`: number of parallel connections.
-    #[serde(default = "defaults::splits")]
+    #[serde(default = "pipeline::units::number_u16::<1>")]
     splits: u16,
     /// `full`: column that orders the rows, preferably with an index; empty: `key`. Rows with NULL
     /// in it are read last.
@@ -78,7 +78,7 @@ pub struct Config {
     #[serde(default)]
     timestamp_column: Option<String>,
     /// Approximate size limit of the bodies of a batch; a larger row is a batch of its own.
-    #[serde(default = "defaults::batch_bytes")]
+    #[serde(default = "pipeline::units::mib::<1>")]
     batch_bytes: ByteSize,
 }
 
@@ -113,32 +113,8 @@ pub(super) enum Format {
 }
 
 mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
-    pub(super) fn overlap() -> Period {
-        Period(Duration::from_secs(60))
-    }
-
-    pub(super) fn interval() -> Period {
-        Period(Duration::from_secs(10))
-    }
-
-    pub(super) fn fetch_size() -> u32 {
-        10_000
-    }
-
-    pub(super) fn splits() -> u16 {
-        1
-    }
-
     pub(super) fn delimiter() -> char {
         ','
-    }
-
-    pub(super) fn batch_bytes() -> ByteSize {
-        ByteSize::mib(1)
     }
 }
 

@@ -69,7 +69,7 @@ impl Changes {
     ///
     /// # Errors
     /// An error of the database or the channel.
-    pub(super) async fn follow_log(
+    pub(in crate::changes) async fn follow_log(
         &mut self,
         state: State,
         puts: &mut Puts,

@@ -41,7 +41,7 @@ impl Changes {
     ///
     /// # Errors
     /// An error of the database or the channel.
-    pub(super) async fn snapshot_of_log(
+    pub(in crate::changes) async fn snapshot_of_log(
         &mut self,
         mut state: State,
         is_void: bool,

@@ -48,7 +48,7 @@ impl Changes {
     ///
     /// # Errors
     /// An error of the database or the channel.
-    pub(super) async fn follow(
+    pub(in crate::changes) async fn follow(
         &mut self,
         state: State,
         puts: &mut Puts,

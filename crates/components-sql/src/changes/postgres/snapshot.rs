@@ -42,7 +42,7 @@ impl Changes {
     ///
     /// # Errors
     /// An error of the database or the channel.
-    pub(super) async fn snapshot(
+    pub(in crate::changes) async fn snapshot(
         &mut self,
         mut state: State,
         is_void: bool,
