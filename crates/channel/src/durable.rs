@@ -221,24 +221,27 @@ const CAPACITY_MIN: u64 = 1 << 20;
 const SEGMENT_MIN: u64 = 64 << 10;
 const SEGMENT_MAX: u64 = 1 << 30;
 
+/// Anomalies of a channel on disk.
+pub(crate) const ANOMALIES: &[&str] = &[
+    "torn_tail_bytes",
+    "damaged_place",
+    "damaged_batch",
+    "lost_batch",
+    "duplicate_batch",
+    "duplicate_event",
+    "dropped_oldest_event",
+    "dropped_newest_event",
+    "disk_full",
+    "segment_given_up",
+    "keys_not_read",
+    "mended_batch",
+    "given_up_events",
+    "renamed_life",
+];
+
 impl Component for Config {
     const KIND: &'static str = "durable";
-    const ANOMALIES: &[&str] = &[
-        "torn_tail_bytes",
-        "damaged_place",
-        "damaged_batch",
-        "lost_batch",
-        "duplicate_batch",
-        "duplicate_event",
-        "dropped_oldest_event",
-        "dropped_newest_event",
-        "disk_full",
-        "segment_given_up",
-        "keys_not_read",
-        "mended_batch",
-        "given_up_events",
-        "renamed_life",
-    ];
+    const ANOMALIES: &[&str] = ANOMALIES;
     type Role = dyn Channel;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {

@@ -6,7 +6,7 @@
 //! | [`memory`] | fast, bounded by bytes, empty after a restart |
 //! | [`remote`] | a log on other hosts, which a component brings: survives the loss of the host |
 //! | [`spill`] | memory while it lasts, then disk |
-//! | `in_flight`, `dedupe`, `positions` | shared parts: tickets, identities, positions |
+//! | `in_flight`, `transactions`, `dedupe`, `positions` | shared parts: tickets, puts and takes, identities, positions |
 //! | `testkit` | a disk that forgets unsynced data; the suite that every channel passes |
 
 mod dedupe;
@@ -19,5 +19,6 @@ pub mod spill;
 mod stored;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod transactions;
 
 pub use stored::stored_positions;

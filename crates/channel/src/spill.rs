@@ -49,22 +49,7 @@ impl Default for Config {
 
 impl Component for Config {
     const KIND: &'static str = "spill";
-    const ANOMALIES: &[&str] = &[
-        "torn_tail_bytes",
-        "damaged_place",
-        "damaged_batch",
-        "lost_batch",
-        "duplicate_batch",
-        "duplicate_event",
-        "dropped_oldest_event",
-        "dropped_newest_event",
-        "disk_full",
-        "segment_given_up",
-        "keys_not_read",
-        "mended_batch",
-        "given_up_events",
-        "renamed_life",
-    ];
+    const ANOMALIES: &[&str] = durable::ANOMALIES;
     type Role = dyn Channel;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {

@@ -20,9 +20,9 @@ use super::core::Core;
 use super::log::{keys, trimming};
 use super::space::capacity::{self, PUT_MAX, PUT_OVERHEAD};
 use crate::durable::commit::put::Put;
-use crate::durable::read::take::Take;
 use crate::durable::recovery::opening::Opening;
 use crate::durable::space::when_full::Overflow;
+use crate::transactions::Take;
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);

@@ -22,11 +22,11 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use super::positions_file;
-use super::transactions::{Put, Take};
 use crate::dedupe::Window;
 use crate::durable::no_room;
 use crate::in_flight::InFlight;
 use crate::positions::Positions;
+use crate::transactions::{Put, Take};
 use saving::keep_positions;
 
 /// Minimum time between writes of the positions.

@@ -18,9 +18,8 @@ use super::frames::OVERHEAD;
 use super::limits::Limits;
 use super::log::{Log, LogError};
 use super::opening::{self, Opened};
-use super::put::Put;
 use super::request::Request;
-use super::take::Take;
+use crate::transactions::{Put, Take};
 
 /// Maximum time from a commit to a STATE that contains it.
 pub(super) const STATE_EVERY: Duration = Duration::from_secs(10);

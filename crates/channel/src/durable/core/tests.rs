@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::durable::commit::put::Put;
 use crate::durable::commit::request::Request;
 use crate::durable::core::Core;
-use crate::durable::read::take::Take;
 use crate::durable::recovery::opening::Opening;
 use crate::durable::{Config, IndexKind};
 use crate::testkit::{SimDisk, world};
+use crate::transactions::Take;
 
 const CONSUMER: &str = "sink";
 

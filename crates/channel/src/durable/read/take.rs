@@ -2,36 +2,19 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use pipeline::{ChannelError, IntervalSet, TakeTransaction, Taken, Ticket};
+use pipeline::{ChannelError, IntervalSet, Taken, Ticket};
 use tokio::time::{sleep, timeout};
 use tracing::error;
 
 use super::ahead::{Find, ReadBatch};
 use super::wakeups::IDLE_POLL;
 use crate::durable::core::Core;
+use crate::transactions::{Picked, Tickets};
 
-/// One taker: holds tickets until they are settled.
-pub(crate) struct Take {
-    core: Arc<Core>,
-    consumer: Arc<str>,
-    held: IntervalSet,
-}
-
-/// A picked ticket whose batch is being read. Dropping it returns the ticket.
-struct Picked<'a> {
-    take: &'a Take,
-    ticket: Ticket,
-    kept: bool,
-}
-
-impl Drop for Picked<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            let ticket = IntervalSet::from(self.ticket..self.ticket + 1);
-            self.take.core.rollback(&self.take.consumer, &ticket);
-        }
-    }
+/// A take of the next batch of a consumer.
+struct Next<'a> {
+    core: &'a Arc<Core>,
+    consumer: &'a Arc<str>,
 }
 
 /// A ticket that a take waits for: its batch stays in memory until then.
@@ -55,23 +38,18 @@ impl Drop for SleepingConsumer<'_> {
     }
 }
 
-impl Take {
-    /// Creates a take of `consumer` without tickets.
-    pub(crate) fn new(core: Arc<Core>, consumer: Arc<str>) -> Self {
-        Self { core, consumer, held: IntervalSet::EMPTY }
-    }
-
+impl Next<'_> {
     /// Waits until a draining consumer may take more. Runs before the take, so that a cancelled
     /// caller has taken nothing.
     async fn throttle(&self) {
-        let pause = || self.core.state().pause(&self.consumer, &self.core.limits);
+        let pause = || self.core.state().pause(self.consumer, &self.core.limits);
         while let Some(pause) = pause() {
             sleep(pause).await;
         }
     }
 
     /// Picks the oldest ready ticket, and finds its batch.
-    async fn pick(&self) -> Result<(Picked<'_>, Find), ChannelError> {
+    async fn pick(&self) -> Result<(Picked<'_, Core>, Find), ChannelError> {
         let mut has_polled = false;
         loop {
             let ready = self.core.signals.ready.notified();
@@ -79,22 +57,22 @@ impl Take {
             ready.as_mut().enable();
             {
                 let mut state = self.core.state();
-                if state.closed || !state.tickets.in_flight.knows(&self.consumer) {
+                if state.closed || !state.tickets.in_flight.knows(self.consumer) {
                     return Err(self.core.closed_error());
                 }
-                if let Some(ticket) = state.tickets.in_flight.take(&self.consumer) {
-                    let found = state.find(&self.consumer, ticket);
+                if let Some(ticket) = state.tickets.in_flight.take(self.consumer) {
+                    let found = state.find(self.consumer, ticket);
                     let low = state.tickets.in_flight.lowest_cursor();
                     state.reads.tail.forget_below(low);
-                    return Ok((Picked { take: self, ticket, kept: false }, found));
+                    return Ok((Picked::new(self.core, self.consumer, ticket), found));
                 }
-                state.reads.ahead.leave(&self.consumer);
+                state.reads.ahead.leave(self.consumer);
                 if has_polled {
                     state.reads.wakeups.sleep();
                 }
             }
             if has_polled {
-                let _asleep = SleepingConsumer(&self.core);
+                let _asleep = SleepingConsumer(self.core);
                 ready.await;
             } else {
                 // Look for batches in either case.
@@ -106,7 +84,7 @@ impl Take {
 
     /// Waits for the batch of a picked ticket from the disk; `None` if it is damaged.
     async fn fetch(&self, ticket: Ticket) -> Result<Option<ReadBatch>, ChannelError> {
-        let core = &self.core;
+        let core = self.core;
         core.state().reads.ahead.wait_for(ticket);
         let _wanted = WaitedTicket { core, ticket };
         loop {
@@ -115,7 +93,7 @@ impl Take {
             arrived.as_mut().enable();
             let mine = {
                 let mut state = core.state();
-                match state.find(&self.consumer, ticket) {
+                match state.find(self.consumer, ticket) {
                     Find::Here(batch) => return Ok(Some(batch)),
                     Find::Coming => false,
                     Find::Absent => state.reads.ahead.plan(),
@@ -129,12 +107,9 @@ impl Take {
             arrived.await;
         }
     }
-}
 
-#[async_trait]
-impl TakeTransaction for Take {
-    async fn take(&mut self) -> Result<Taken, ChannelError> {
-        let taken = loop {
+    async fn take(&self) -> Result<Taken, ChannelError> {
+        loop {
             self.throttle().await;
             let (mut picked, found) = self.pick().await?;
             let ticket = picked.ticket;
@@ -146,12 +121,12 @@ impl TakeTransaction for Take {
             let Some(stored) = stored else { continue };
             match stored {
                 Ok(mut batch) => {
-                    self.core.taken(&self.consumer, batch.encoded_len());
-                    picked.kept = true;
+                    self.core.taken(self.consumer, batch.encoded_len());
+                    picked.keep();
                     if !self.core.limits.dedupe {
                         batch.envelope.identity = None; // so that no sink knows it again
                     }
-                    break Taken { ticket, batch };
+                    return Ok(Taken { ticket, batch });
                 }
                 Err(error) => {
                     error!(channel = %self.core.name, ticket, %error,
@@ -161,31 +136,20 @@ impl TakeTransaction for Take {
                     return Err(self.core.disk_error(io));
                 }
             }
-        };
-        self.held.insert(taken.ticket);
-        Ok(taken)
+        }
     }
-
-    fn commit(&mut self, tickets: &IntervalSet) {
-        let mine = tickets.intersection(&self.held);
-        self.held.remove_all(&mine);
-        self.core.commit(&self.consumer, &mine);
-    }
-
-    fn rollback(&mut self, tickets: &IntervalSet) {
-        let mine = tickets.intersection(&self.held);
-        self.held.remove_all(&mine);
-        self.core.rollback(&self.consumer, &mine);
-    }
-
-    /// Does nothing: a held batch takes no memory except its ticket.
-    fn park(&mut self, _tickets: &IntervalSet) {}
 }
 
-impl Drop for Take {
-    fn drop(&mut self) {
-        if !self.held.is_empty() {
-            self.core.rollback(&self.consumer, &self.held);
-        }
+impl Tickets for Core {
+    async fn take(self: &Arc<Self>, consumer: &Arc<str>) -> Result<Taken, ChannelError> {
+        Next { core: self, consumer }.take().await
+    }
+
+    fn settle_tickets(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
+        self.commit(consumer, tickets);
+    }
+
+    fn return_tickets(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
+        self.rollback(consumer, tickets);
     }
 }
