@@ -35,32 +35,45 @@ pub use properties::{Property, SyntaxError};
 pub use report::{Finding, Outcome, Report};
 pub use translate::is_plain_text;
 
-/// The services that a translation needs from its program.
+/// The services that a translation needs from its program. The defaults are a program with every
+/// component on a host without variables and files.
 pub trait World {
     /// Returns an environment variable; `None` if it is not set.
-    fn variable(&self, name: &str) -> Option<String>;
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
 
     /// A system property of the JVM, as `-Dname=value` sets it.
-    fn system(&self, name: &str) -> Option<String>;
+    fn system(&self, _name: &str) -> Option<String> {
+        None
+    }
 
     /// Runs a program for the config filter `external`, and returns its output. `None` if programs
     /// must not run: the value is then a reference to a file.
     ///
     /// # Errors
     /// It failed: the reason, for the user.
-    fn run(&self, program: &str, argument: &str) -> Option<Result<String, String>>;
+    fn run(&self, _program: &str, _argument: &str) -> Option<Result<String, String>> {
+        None
+    }
 
     /// The content of a file that the configuration names: a credential store, a morphline.
     ///
     /// # Errors
     /// It cannot be read: why, for people.
-    fn file(&self, path: &str) -> Result<Vec<u8>, String>;
+    fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+        Err(format!("{path} does not exist"))
+    }
 
     /// Returns the name of this host's time zone, such as `Europe/Berlin`; `None` if it is unknown.
-    fn zone(&self) -> Option<String>;
+    fn zone(&self) -> Option<String> {
+        None
+    }
 
     /// Returns `true` if the program has a component of this role and kind.
-    fn has(&self, role: &str, kind: &str) -> bool;
+    fn has(&self, _role: &str, _kind: &str) -> bool {
+        true
+    }
 }
 
 /// Options of a translation, besides the files.

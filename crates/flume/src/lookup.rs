@@ -273,12 +273,6 @@ mod tests {
                 _ => Err("No such file or directory".to_owned()),
             }
         }
-        fn zone(&self) -> Option<String> {
-            None
-        }
-        fn has(&self, _: &str, _: &str) -> bool {
-            true
-        }
     }
 
     const FILE: &str = "a1.x = 1\nbase = ${deep}/b\ndeep = /d\na = ${b}\nb = ${a}\n\

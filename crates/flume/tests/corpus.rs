@@ -20,23 +20,8 @@ use aqueduct_flume::{
 struct Full;
 
 impl World for Full {
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn system(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
-        None
-    }
-    fn file(&self, _: &str) -> Result<Vec<u8>, String> {
-        Err("it is not there".to_owned())
-    }
     fn zone(&self) -> Option<String> {
         Some("UTC".to_owned())
-    }
-    fn has(&self, _: &str, _: &str) -> bool {
-        true
     }
 }
 

@@ -83,22 +83,7 @@ fn written_again(written: &Plan) {
 struct Nowhere<'a>(&'a [u8]);
 
 impl World for Nowhere<'_> {
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn system(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
-        None
-    }
     fn file(&self, _: &str) -> Result<Vec<u8>, String> {
         Ok(self.0.to_vec())
-    }
-    fn zone(&self) -> Option<String> {
-        None
-    }
-    fn has(&self, _: &str, _: &str) -> bool {
-        true
     }
 }

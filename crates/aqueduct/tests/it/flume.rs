@@ -29,18 +29,6 @@ impl World for Here {
     fn variable(&self, _: &str) -> Option<String> {
         Some("4545".to_owned())
     }
-    fn system(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
-        None
-    }
-    fn file(&self, _: &str) -> Result<Vec<u8>, String> {
-        Err("it is not there".to_owned())
-    }
-    fn zone(&self) -> Option<String> {
-        None
-    }
     fn has(&self, role: &str, kind: &str) -> bool {
         self.0.contains(&(role, kind))
     }

@@ -1,17 +1,6 @@
 //! Interceptors, selectors and sink processors.
 
-use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
-
-const fn row(
-    role: &'static str,
-    name: &'static str,
-    classes: &'static [&'static str],
-    becomes: Becomes,
-    differs: &'static str,
-    keys: &'static [&'static [Key]],
-) -> Row {
-    Row { role, name, classes, becomes, differs, keys }
-}
+use super::{As, Becomes, Row, Use, by, decision, ignored, key, row, same, set};
 
 const INTERCEPTOR: &str = "interceptor";
 
@@ -21,7 +10,6 @@ pub(super) const ROWS: &[Row] = &[
         "timestamp",
         &["org.apache.flume.interceptor.TimestampInterceptor"],
         Becomes::Kind("timestamp"),
-        "",
         &[&[
             same("headerName", "timestamp", "header", As::Text),
             same("header", "timestamp", "header", As::Text),
@@ -33,7 +21,6 @@ pub(super) const ROWS: &[Row] = &[
         "host",
         &["org.apache.flume.interceptor.HostInterceptor"],
         Becomes::Kind("host"),
-        "",
         &[&[
             same("hostHeader", "host", "header", As::Text),
             set("preserveExisting", "false", "preserve_existing", As::Flag),
@@ -45,7 +32,6 @@ pub(super) const ROWS: &[Row] = &[
         "static",
         &["org.apache.flume.interceptor.StaticInterceptor"],
         Becomes::Kind("static"),
-        "",
         &[&[
             set("key", "key", "key", As::Text),
             set("value", "value", "value", As::Text),
@@ -57,7 +43,6 @@ pub(super) const ROWS: &[Row] = &[
         "remove_header",
         &["org.apache.flume.interceptor.RemoveHeaderInterceptor"],
         Becomes::Kind("remove_header"),
-        "",
         &[&[
             by("withName", "", "`names`"),
             by("fromList", "", "`names`"),
@@ -70,7 +55,6 @@ pub(super) const ROWS: &[Row] = &[
         "uuid",
         &["org.apache.flume.sink.solr.morphline.UUIDInterceptor"],
         Becomes::Kind("uuid"),
-        "",
         &[&[
             same("headerName", "id", "header", As::Text),
             same("preserveExisting", "true", "preserve_existing", As::Flag),
@@ -82,7 +66,6 @@ pub(super) const ROWS: &[Row] = &[
         "morphline",
         &["org.apache.flume.sink.solr.morphline.MorphlineInterceptor"],
         Becomes::Several("an interceptor for each command, see [morphlines](#morphlines)"),
-        "",
         &[&[
             by("morphlineFile", "*", "the commands of the file; the agent reads it when it starts"),
             by("morphlineId", "", "the name of the morphline, if the file has several"),
@@ -94,7 +77,6 @@ pub(super) const ROWS: &[Row] = &[
         "search_replace",
         &["org.apache.flume.interceptor.SearchAndReplaceInterceptor"],
         Becomes::Kind("search_replace"),
-        "",
         &[&[
             set("searchPattern", "*", "search", As::Replaced),
             by("replaceString", "", "`replace`: `$1` becomes `${1}`"),
@@ -106,7 +88,6 @@ pub(super) const ROWS: &[Row] = &[
         "regex_filter",
         &["org.apache.flume.interceptor.RegexFilteringInterceptor"],
         Becomes::Kind("regex_filter"),
-        "",
         &[&[
             set("regex", ".*", "regex", As::Search),
             same("excludeEvents", "false", "exclude", As::Flag),
@@ -117,7 +98,6 @@ pub(super) const ROWS: &[Row] = &[
         "regex_extractor",
         &["org.apache.flume.interceptor.RegexExtractorInterceptor"],
         Becomes::Kind("regex_extractor"),
-        "",
         &[&[
             set("regex", "*", "regex", As::Search),
             by("serializers", "*", "`serializers`"),
@@ -129,7 +109,6 @@ pub(super) const ROWS: &[Row] = &[
         "replicating",
         &["org.apache.flume.channel.ReplicatingChannelSelector"],
         Becomes::Kind("replicating"),
-        "",
         &[&[by("optional", "", "`optional_channels` of the source")]],
     ),
     row(
@@ -137,7 +116,6 @@ pub(super) const ROWS: &[Row] = &[
         "multiplexing",
         &["org.apache.flume.channel.MultiplexingChannelSelector"],
         Becomes::Kind("multiplexing"),
-        "",
         &[&[
             same("header", "flume.selector.header", "header", As::Text),
             by("mapping.*", "", "`mapping`"),
@@ -150,21 +128,22 @@ pub(super) const ROWS: &[Row] = &[
         "load_balancing",
         &["org.apache.flume.channel.LoadBalancingChannelSelector"],
         Becomes::Kind("load_balancing"),
-        "each batch goes to one channel, or to another one if that is full; if the source reads \
-         events again after a crash, a hash of each event selects its channel, so that it gets the \
-         same channel again",
         &[&[by(
             "policy",
             "round_robin",
             "`policy`; `hash` for a source that reads again after a crash",
         )]],
+    )
+    .differs(
+        "each batch goes to one channel, or to another one if that is full; if the source reads \
+         events again after a crash, a hash of each event selects its channel, so that it gets the \
+         same channel again",
     ),
     row(
         "processor",
         "default",
         &["org.apache.flume.sink.DefaultSinkProcessor"],
         Becomes::Kind("single"),
-        "",
         &[],
     ),
     row(
@@ -172,7 +151,6 @@ pub(super) const ROWS: &[Row] = &[
         "failover",
         &["org.apache.flume.sink.FailoverSinkProcessor"],
         Becomes::Kind("failover"),
-        "",
         &[&[
             by("priority.*", "", "`priorities`"),
             same("maxpenalty", "30000", "backoff_max", As::Millis),
@@ -183,7 +161,6 @@ pub(super) const ROWS: &[Row] = &[
         "load_balance",
         &["org.apache.flume.sink.LoadBalancingSinkProcessor"],
         Becomes::Kind("load_balance"),
-        "",
         &[&[
             by("selector", "round_robin", "`policy`; custom classes need a decision"),
             key(

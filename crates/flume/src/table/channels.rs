@@ -1,16 +1,6 @@
 //! Channels.
 
-use super::{As, Becomes, Key, Row, by, ignored, set};
-
-const fn channel(
-    name: &'static str,
-    classes: &'static [&'static str],
-    becomes: Becomes,
-    differs: &'static str,
-    keys: &'static [&'static [Key]],
-) -> Row {
-    Row { role: "channel", name, classes, becomes, differs, keys }
-}
+use super::{As, Becomes, Key, Row, by, channel, ignored, set};
 
 const NO_CHECKPOINT: &str = "no checkpoint: the agent reads the log when it starts";
 const ONE_PUT: &str = "a transaction is one batch of the source";
@@ -23,7 +13,6 @@ pub(super) const ROWS: &[Row] = &[
         "memory",
         &["org.apache.flume.channel.MemoryChannel"],
         Becomes::Kind("memory"),
-        "",
         &[&[
             by("capacity", "100", "`capacity_events`; Flume's default if it is not above 0"),
             by("byteCapacity", "", BYTES),
@@ -36,15 +25,16 @@ pub(super) const ROWS: &[Row] = &[
         "file",
         &["org.apache.flume.channel.file.FileChannel"],
         Becomes::Kind("durable"),
+        &[FILE],
+    )
+    .differs(
         "it is in the agent's data directory and starts empty: import Flume's events with \
          `aqueduct channel import-flume`, or let Flume drain its channel first",
-        &[FILE],
     ),
     channel(
         "spillablememory",
         &["org.apache.flume.channel.SpillableMemoryChannel"],
         Becomes::Kind("spill"),
-        "the part on disk starts empty: let Flume drain its channel first",
         &[
             &[
                 by(
@@ -65,13 +55,12 @@ pub(super) const ROWS: &[Row] = &[
             ],
             FILE_WITHOUT_CAPACITY,
         ],
-    ),
+    )
+    .differs("the part on disk starts empty: let Flume drain its channel first"),
     channel(
         "jdbc",
         &["org.apache.flume.channel.jdbc.JdbcChannel"],
         Becomes::Kind("durable"),
-        "events are in a log of the agent, not in a database; it starts empty: let Flume drain its \
-         channel first",
         &[&[
             by("maximum.capacity", "0", "`capacity_events`, and 1 KiB of `capacity` for each"),
             ignored("db.type", "DERBY", "the channel uses no database"),
@@ -83,22 +72,27 @@ pub(super) const ROWS: &[Row] = &[
             ignored("maximum.connections", "10", "the channel uses no database"),
             ignored("sysprop.*", "", "the channel uses no database"),
         ]],
+    )
+    .differs(
+        "events are in a log of the agent, not in a database; it starts empty: let Flume drain its \
+         channel first",
     ),
     channel(
         "kafka",
         &["org.apache.flume.channel.kafka.KafkaChannel"],
         Becomes::Kind("kafka"),
+        &[KAFKA],
+    )
+    .differs(
         "it has its own topic, named like Flume's with `-aqueduct`, which no other program may \
          read or write; a source `CHANNEL-topic` continues at the offsets of Flume's group and \
          reads Flume's topic; if no sink reads the channel, a sink `CHANNEL-topic` writes to \
          Flume's topic instead",
-        &[KAFKA],
     ),
     channel(
         "pseudo",
         &["org.apache.flume.channel.PseudoTxnMemoryChannel"],
         Becomes::Kind("memory"),
-        "",
         &[&[
             by("capacity", "50", "`capacity_events`; Flume's default if it is not above 0"),
             ignored("keep-alive", "3", WAITS),

@@ -1,16 +1,6 @@
 //! Serializers (our encoders) and deserializers (our decoders).
 
-use super::{As, Becomes, Key, Row, by, same};
-
-const fn row(
-    role: &'static str,
-    name: &'static str,
-    classes: &'static [&'static str],
-    becomes: Becomes,
-    keys: &'static [&'static [Key]],
-) -> Row {
-    Row { role, name, classes, becomes, differs: "", keys }
-}
+use super::{As, Becomes, Row, by, row, same};
 
 const NEWLINE: &str = "a line ends with a line feed; `false` needs a decision";
 

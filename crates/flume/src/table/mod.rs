@@ -103,6 +103,32 @@ pub enum As {
     OneOf(&'static [(&'static str, &'static str)]),
 }
 
+const fn row(
+    role: &'static str,
+    name: &'static str,
+    classes: &'static [&'static str],
+    becomes: Becomes,
+    keys: &'static [&'static [Key]],
+) -> Row {
+    Row { role, name, classes, becomes, differs: "", keys }
+}
+
+/// A function for the rows of a role.
+macro_rules! rows_of {
+    ($($role:ident)+) => {$(
+        const fn $role(
+            name: &'static str,
+            classes: &'static [&'static str],
+            becomes: Becomes,
+            keys: &'static [&'static [Key]],
+        ) -> Row {
+            row(stringify!($role), name, classes, becomes, keys)
+        }
+    )+};
+}
+
+rows_of! { source channel sink }
+
 const fn key(name: &'static str, default: &'static str, becomes: Use) -> Key {
     Key { name, default, becomes }
 }
@@ -172,6 +198,10 @@ const GIVE_NOTHING_AGAIN: &[&str] =
     &["amqp", "avro", "exec", "http", "netcat", "netcat_udp", "stress", "syslog", "thrift"];
 
 impl Row {
+    const fn differs(self, differs: &'static str) -> Self {
+        Self { differs, ..self }
+    }
+
     /// Returns `true` if it becomes a source that never resends an event.
     pub fn gives_nothing_again(&self) -> bool {
         matches!(self.becomes, Becomes::Kind(kind) if GIVE_NOTHING_AGAIN.contains(&kind))

@@ -1,17 +1,7 @@
 //! The other sinks that have a counterpart.
 
 use super::keys::{CLIENT_TLS, KERBEROS, TLS_SPOKEN};
-use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
-
-const fn sink(
-    name: &'static str,
-    classes: &'static [&'static str],
-    becomes: Becomes,
-    differs: &'static str,
-    keys: &'static [&'static [Key]],
-) -> Row {
-    Row { role: "sink", name, classes, becomes, differs, keys }
-}
+use super::{As, Becomes, Row, Use, by, decision, ignored, key, same, set, sink};
 
 const BATCH: &str = "a batch is sent as it arrived";
 
@@ -20,21 +10,18 @@ pub(super) const ROWS: &[Row] = &[
         "logger",
         &["org.apache.flume.sink.LoggerSink"],
         Becomes::Kind("logger"),
-        "",
         &[&[set("maxBytesToLog", "16", "body_max", As::Bytes)]],
     ),
     sink(
         "null",
         &["org.apache.flume.sink.NullSink"],
         Becomes::Kind("discard"),
-        "",
         &[&[ignored("batchSize", "100", BATCH)]],
     ),
     sink(
         "avro",
         &["org.apache.flume.sink.AvroSink"],
         Becomes::Kind("avro"),
-        "",
         &[
             &[
                 by("hostname", "*", "`address`, with the port"),
@@ -55,7 +42,6 @@ pub(super) const ROWS: &[Row] = &[
         "thrift",
         &["org.apache.flume.sink.ThriftSink"],
         Becomes::Kind("thrift"),
-        "",
         &[
             &[
                 by("hostname", "*", "`address`, with the port"),
@@ -77,7 +63,6 @@ pub(super) const ROWS: &[Row] = &[
         "file_roll",
         &["org.apache.flume.sink.RollingFileSink"],
         Becomes::Kind("file_roll"),
-        "",
         &[&[
             by("sink.directory", "*", "`directory`; a relative one is below the working directory"),
             same("sink.rollInterval", "30", "roll_interval", As::Seconds),
@@ -94,7 +79,6 @@ pub(super) const ROWS: &[Row] = &[
         "http",
         &["org.apache.flume.sink.http.HttpSink"],
         Becomes::Kind("http"),
-        "the meaning of a response is fixed: see the page of the sink",
         &[&[
             set("endpoint", "*", "url", As::Text),
             ignored("connectTimeout", "5000", "`timeout` includes connecting"),
@@ -109,7 +93,8 @@ pub(super) const ROWS: &[Row] = &[
             ignored("incrementMetrics.*", "", "all delivered events are counted"),
             ignored("batchSize", "1", "each event is one request"),
         ]],
-    ),
+    )
+    .differs("the meaning of a response is fixed: see the page of the sink"),
 ];
 
 const RULES: &str = "the meaning of a response is fixed: 4xx for a bad event goes to the dead \

@@ -1,17 +1,7 @@
 //! Sources.
 
 use super::keys::{BATCH_100, BIND, KERBEROS, POLLED, SERVER_TLS, TLS_SPOKEN};
-use super::{As, Becomes, Key, Row, by, decision, ignored, same, set};
-
-const fn source(
-    name: &'static str,
-    classes: &'static [&'static str],
-    becomes: Becomes,
-    differs: &'static str,
-    keys: &'static [&'static [Key]],
-) -> Row {
-    Row { role: "source", name, classes, becomes, differs, keys }
-}
+use super::{As, Becomes, Key, Row, by, decision, ignored, same, set, source};
 
 const THREADS: &str = "connections need no threads";
 const SOCKETS: &str = "buffers grow with the input";
@@ -21,7 +11,6 @@ pub(super) const ROWS: &[Row] = &[
         "avro",
         &["org.apache.flume.source.AvroSource"],
         Becomes::Kind("avro"),
-        "",
         &[
             BIND,
             &[
@@ -38,7 +27,6 @@ pub(super) const ROWS: &[Row] = &[
         "thrift",
         &["org.apache.flume.source.ThriftSource"],
         Becomes::Kind("thrift"),
-        "",
         &[
             BIND,
             &[
@@ -54,7 +42,6 @@ pub(super) const ROWS: &[Row] = &[
         "exec",
         &["org.apache.flume.source.ExecSource"],
         Becomes::Kind("exec"),
-        "",
         &[&[
             set("command", "*", "command", As::Text),
             same("shell", "", "shell", As::Text),
@@ -70,22 +57,22 @@ pub(super) const ROWS: &[Row] = &[
         "spooldir",
         &["org.apache.flume.source.SpoolDirectorySource"],
         Becomes::Kind("spool_dir"),
+        &[SPOOLDIR, BATCH_100],
+    )
+    .differs(
         "files that Flume completed keep their suffix and are skipped; a file that Flume read in \
          part is read from its beginning",
-        &[SPOOLDIR, BATCH_100],
     ),
     source(
         "taildir",
         &["org.apache.flume.source.taildir.TaildirSource"],
         Becomes::Kind("tail_dir"),
-        "",
         &[TAILDIR, POLLED],
     ),
     source(
         "netcat",
         &["org.apache.flume.source.NetcatSource"],
         Becomes::Kind("netcat"),
-        "",
         &[
             BIND,
             &[
@@ -99,7 +86,6 @@ pub(super) const ROWS: &[Row] = &[
         "netcatudp",
         &["org.apache.flume.source.NetcatUdpSource"],
         Becomes::Kind("netcat_udp"),
-        "",
         &[
             BIND,
             &[
@@ -112,7 +98,6 @@ pub(super) const ROWS: &[Row] = &[
         "seq",
         &["org.apache.flume.source.SequenceGeneratorSource"],
         Becomes::Kind("sequence"),
-        "",
         &[
             &[
                 same("totalEvents", "9223372036854775807", "count", As::Count),
@@ -125,14 +110,12 @@ pub(super) const ROWS: &[Row] = &[
         "syslogtcp",
         &["org.apache.flume.source.SyslogTcpSource"],
         Becomes::Kind("syslog"),
-        "",
         &[SYSLOG_ADDRESS, SYSLOG_SIZE, SYSLOG, SERVER_TLS, TLS_SPOKEN],
     ),
     source(
         "multiport_syslogtcp",
         &["org.apache.flume.source.MultiportSyslogTCPSource"],
         Becomes::Kind("syslog"),
-        "",
         &[
             &[
                 by("host", "0.0.0.0", "`listen`, with each port"),
@@ -155,7 +138,6 @@ pub(super) const ROWS: &[Row] = &[
         "syslogudp",
         &["org.apache.flume.source.SyslogUDPSource"],
         Becomes::Kind("syslog"),
-        "",
         &[
             SYSLOG_ADDRESS,
             &[ignored("eventSize", "2500", "a datagram is stored whole; Flume reads 2,048 bytes")],
@@ -166,7 +148,6 @@ pub(super) const ROWS: &[Row] = &[
         "http",
         &["org.apache.flume.source.http.HTTPSource"],
         Becomes::Kind("http"),
-        "",
         &[
             &[
                 by("bind", "0.0.0.0", "`listen`, with the port"),
@@ -187,7 +168,6 @@ pub(super) const ROWS: &[Row] = &[
         "stress",
         &["org.apache.flume.source.StressSource"],
         Becomes::Kind("stress"),
-        "",
         &[&[
             set("size", "500", "size", As::Bytes),
             by("maxTotalEvents", "-1", "`max_total_events`"),
@@ -200,14 +180,12 @@ pub(super) const ROWS: &[Row] = &[
         "legacy_avro",
         &["org.apache.flume.source.avroLegacy.AvroLegacySource"],
         Becomes::Never("put a Flume 1 agent between agents of Flume 0.9 and Aqueduct"),
-        "",
         &[&[ignored("*", "", "the source does not exist")]],
     ),
     source(
         "legacy_thrift",
         &["org.apache.flume.source.thriftLegacy.ThriftLegacySource"],
         Becomes::Never("put a Flume 1 agent between agents of Flume 0.9 and Aqueduct"),
-        "",
         &[&[ignored("*", "", "the source does not exist")]],
     ),
     source(
@@ -216,15 +194,12 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Never(
             "Scribe is discontinued; use the `http` source, or a Flume agent in between",
         ),
-        "",
         &[&[ignored("*", "", "the source does not exist")]],
     ),
     source(
         "twitter",
         &["org.apache.flume.source.twitter.TwitterSource"],
         Becomes::Kind("http_stream"),
-        "it reads the sample stream of X's API version 2, with events in JSON, not Avro; the API \
-         that Flume reads was shut down",
         &[&[
             decision("consumerKey", "*", X_TOKEN),
             decision("consumerSecret", "*", X_TOKEN),
@@ -233,6 +208,10 @@ pub(super) const ROWS: &[Row] = &[
             set("maxBatchSize", "1000", "batch_events", As::Count),
             set("maxBatchDurationMillis", "1000", "batch_wait", As::Millis),
         ]],
+    )
+    .differs(
+        "it reads the sample stream of X's API version 2, with events in JSON, not Avro; the API \
+         that Flume reads was shut down",
     ),
 ];
 

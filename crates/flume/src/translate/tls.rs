@@ -256,18 +256,6 @@ mod tests {
         fn system(&self, name: &str) -> Option<String> {
             (name == "javax.net.ssl.keyStore").then(|| "/of/the/property".to_owned())
         }
-        fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
-            None
-        }
-        fn file(&self, path: &str) -> Result<Vec<u8>, String> {
-            Err(format!("{path} does not exist"))
-        }
-        fn zone(&self) -> Option<String> {
-            None
-        }
-        fn has(&self, _: &str, _: &str) -> bool {
-            true
-        }
     }
 
     fn converted(keys: &str) -> Conversion {
