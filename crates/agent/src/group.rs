@@ -72,11 +72,10 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         let (events, env) = (events_in.clone(), parts.env.clone());
         let sent = tally::Sent::new(&named.name, &parts.metrics, parts.tap.clone());
         let is_present = named.seat().is_none_or(|seat| seat.view().is_present);
-        let component_health = parts.health.add_sink(&named.name, is_present);
-        let (shown, board) = (component_health.clone(), named.sink.status().cloned());
+        let health = parts.health.add_sink(&named.name, is_present);
+        let (shown, board) = (health.clone(), named.sink.status().cloned());
         let letters = named.letters;
-        let shared =
-            Shared::new(index, named.name, events, env, longest_pause, sent, component_health);
+        let shared = Shared { index, name: named.name, events, env, longest_pause, sent, health };
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
         Member::new((handle, letters), shown, board)
     });

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use pipeline::settings::{Place, Settings, SettingsErrorKind, Value};
 use pipeline::{BuildContext, Role, SettingsError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The components that an agent runs. Plans with the same meaning are equal, whatever their lines.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,17 +61,7 @@ pub struct AgentSettings {
 }
 
 /// What may read the files that an agent makes.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    serde::Serialize,
-    serde::Deserialize,
-    schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum FileMode {
     /// Its user, and the group of that.
     #[default]
@@ -81,17 +73,7 @@ pub enum FileMode {
 }
 
 /// When a running agent reads its configuration again.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    serde::Serialize,
-    serde::Deserialize,
-    schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reload {
     /// When it is asked to: by SIGHUP, or on the admin address.

@@ -1,7 +1,6 @@
 //! The table `[agent.traces]`: the sampled part of batches, and the destination of their spans.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use pipeline::units::Period;
 use pipeline::{BuildError, Secret, address};
@@ -31,7 +30,7 @@ pub struct TraceSettings {
     #[serde(default)]
     pub secret_headers: BTreeMap<String, Secret>,
     /// Timeout of a request, including the connection.
-    #[serde(default = "defaults::timeout")]
+    #[serde(default = "pipeline::units::seconds::<10>")]
     pub timeout: Period,
     /// TLS of a URL that begins with `https://`. Default: the certificate authorities of the host.
     #[serde(default)]
@@ -39,18 +38,12 @@ pub struct TraceSettings {
 }
 
 mod defaults {
-    use super::{Duration, Period};
-
     pub(super) fn sample() -> f64 {
         0.001
     }
 
     pub(super) fn service() -> String {
         "aqueduct".into()
-    }
-
-    pub(super) fn timeout() -> Period {
-        Period(Duration::from_secs(10))
     }
 }
 

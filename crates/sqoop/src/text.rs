@@ -88,16 +88,25 @@ impl Database {
     }
 }
 
-impl Import {
-    /// The configuration, without the table `agent`.
-    pub fn to_toml(&self, layout: Layout<'_>, notes: &Notes) -> String {
-        let (name, sink) = match layout {
+impl<'a> Layout<'a> {
+    /// Returns the name of the source, the type or name of the sink, and the text up to the
+    /// settings of the source.
+    fn begin(self, notes: &Notes) -> (&'a str, &'a str, String) {
+        let (name, sink) = match self {
             Layout::Once(sink) => ("rows", sink),
             Layout::On(name) => (name, name),
         };
         let mut text = notes.comments();
+        line(&mut text, format_args!("[sources.{name}]"));
+        (name, sink, text)
+    }
+}
+
+impl Import {
+    /// The configuration, without the table `agent`.
+    pub fn to_toml(&self, layout: Layout<'_>, notes: &Notes) -> String {
+        let (name, sink, mut text) = layout.begin(notes);
         let out = &mut text;
-        line(out, format_args!("[sources.{name}]"));
         set(out, "type", "\"sql\"");
         set(out, "channels", &list(&[name.to_owned()]));
         for (setting, value) in [("table", &self.table), ("query", &self.query)] {
@@ -230,13 +239,8 @@ fn column(Column { name, kind }: &Column) -> String {
 impl Export {
     /// The configuration, without the table `agent`.
     pub fn to_toml(&self, layout: Layout<'_>, notes: &Notes) -> String {
-        let (name, sink) = match layout {
-            Layout::Once(sink) => ("rows", sink),
-            Layout::On(name) => (name, name),
-        };
-        let mut text = notes.comments();
+        let (name, sink, mut text) = layout.begin(notes);
         let out = &mut text;
-        line(out, format_args!("[sources.{name}]"));
         set(out, "type", "\"hdfs\"");
         set(out, "url", &quoted(&self.url));
         set(out, "channels", &list(&[name.to_owned()]));

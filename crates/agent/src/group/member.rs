@@ -120,31 +120,18 @@ impl Handle {
 
 /// The state of the member task in addition to its sink.
 pub(super) struct Shared {
-    index: usize,
-    name: Arc<str>,
-    events: mpsc::UnboundedSender<Event>,
-    env: Env,
+    pub(super) index: usize,
+    pub(super) name: Arc<str>,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    pub(super) env: Env,
     /// The longest pause between two tries to open the sink.
-    longest_pause: Duration,
-    sent: Sent,
+    pub(super) longest_pause: Duration,
+    pub(super) sent: Sent,
     /// Shows whether the sink works.
-    health: ComponentHealth,
+    pub(super) health: ComponentHealth,
 }
 
 impl Shared {
-    /// For the member at `index`.
-    pub(super) fn new(
-        index: usize,
-        name: Arc<str>,
-        events: mpsc::UnboundedSender<Event>,
-        env: Env,
-        longest_pause: Duration,
-        sent: Sent,
-        health: ComponentHealth,
-    ) -> Self {
-        Self { index, name, events, env, longest_pause, sent, health }
-    }
-
     /// Handles a change of the seat; returns `true` if it has a new generation.
     fn reseat(&self, seat: &mut Option<(Seat, SeatView)>, view: SeatView) -> bool {
         let Some((_, known)) = seat else { return false };

@@ -172,12 +172,7 @@ impl<'a> Change<'a> {
             }
             let groups: Vec<&str> = names.iter().map(|name| &**name).collect();
             let problem = not_drained(channel, &groups, batches, self.around.grace);
-            if self.mode == Mode::Try {
-                return Err(problem);
-            }
-            warn!(%channel, "the reload is undone, but this channel keeps the settings of the \
-                             failed reload, because {problem}; reload again when it is empty");
-            self.full.insert(channel.clone());
+            self.must_not(channel, problem)?;
         }
         Ok(())
     }

@@ -224,8 +224,8 @@ mod tests {
     use crate::exchange::testkit::{framed, put};
     use crate::v1::{Hello, Put, from_sender};
 
-    /// Received bytes, in their original pieces.
-    struct Came(VecDeque<Bytes>);
+    /// Received bytes, in their original pieces, and whether nothing follows them.
+    struct Came(VecDeque<Bytes>, bool);
 
     impl Body for Came {
         type Data = Bytes;
@@ -235,23 +235,10 @@ mod tests {
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
-        }
-    }
-
-    /// Yields some bytes, and then nothing more.
-    struct Stalled(Option<Bytes>);
-
-    impl Body for Stalled {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            let came = self.0.take();
-            came.map_or(Poll::Pending, |data| Poll::Ready(Some(Ok(Frame::data(data)))))
+            match self.0.pop_front() {
+                None if self.1 => Poll::Pending,
+                data => Poll::Ready(data.map(|data| Ok(Frame::data(data)))),
+            }
         }
     }
 
@@ -265,7 +252,7 @@ mod tests {
     fn heard(sent: &[u8], piece_bytes: usize, gathering: &Arc<Gathering>) -> RequestStream<Came> {
         let pieces = sent.chunks(piece_bytes).map(Bytes::copy_from_slice).collect();
         RequestStream {
-            body: Came(pieces),
+            body: Came(pieces, false),
             data: Bytes::new(),
             head: Head::default(),
             message: None,
@@ -381,7 +368,7 @@ mod tests {
         let gathering = gathering(128 << 10, 0);
         let begun = framed(&[put(100_000)])[..50_000].to_vec();
         let mut still = RequestStream {
-            body: Stalled(Some(begun.into())),
+            body: Came([begun.into()].into(), true),
             data: Bytes::new(),
             head: Head::default(),
             message: None,
