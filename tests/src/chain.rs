@@ -18,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::agent::Agent;
+use crate::store::{counted, repeats};
 use crate::wait;
 use crate::wire::{End, Losses, Wire};
 
@@ -198,7 +199,7 @@ impl Chain {
         self.agent.stop(LIMIT);
         let missing = (0..self.lines).filter(|number| !all.contains_key(&line(*number))).count();
         assert_eq!((missing, all.len()), (0, self.lines), "missing lines, and different ones");
-        all.values().map(|times| times - 1).sum()
+        repeats(&all)
     }
 
     /// The collector.
@@ -206,13 +207,6 @@ impl Chain {
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
-}
-
-/// Counts how often each line occurs.
-pub fn counted<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
-    lines.into_iter().for_each(|line| *found.entry(line.to_owned()).or_default() += 1);
-    found
 }
 
 /// Returns a numbered line, long enough that a batch is larger than a greeting.

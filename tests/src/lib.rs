@@ -48,6 +48,7 @@ pub mod scene;
 pub mod seed;
 pub mod site;
 pub mod solr;
+pub mod store;
 pub mod wait;
 pub mod wire;
 

@@ -13,6 +13,7 @@ use crate::agent::{Agent, CollectorConfig, ROLL, program};
 use crate::hdfs::Hdfs;
 use crate::http;
 use crate::reconcile;
+use crate::store::visible;
 use crate::wait;
 
 /// One temporary folder for everything; the agents are started separately.
@@ -193,10 +194,7 @@ impl Site {
         if let Some((hdfs, root)) = &self.hdfs {
             return stored_in(hdfs, root);
         }
-        let Ok(entries) = fs::read_dir(self.path().join("store")) else { return Vec::new() };
-        let paths = entries.map(|entry| entry.expect("an entry").path());
-        let days = paths.filter(|path| !path.ends_with("_aqueduct"));
-        days.flat_map(|day| read_below(&day)).collect()
+        visible(&self.path().join("store"))
     }
 }
 

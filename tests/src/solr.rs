@@ -20,7 +20,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::chain::counted;
+use crate::store::counted;
 use crate::wait;
 pub use cloud::Cloud;
 use node::{Node, Secured};

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::http::free_address;
+use aqueduct_tests::store::{bodies, events, repeats};
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 use serde_json::Value;
@@ -58,41 +59,16 @@ fn collector(dir: &Path, broker: &Artemis, settings: &str) -> Agent {
     Agent::configured("aqueduct-collector", dir, "collector", &text)
 }
 
-/// Returns the stored events, in any order.
-fn stored(dir: &Path) -> Vec<Value> {
-    let files = fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
-    let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
-    let texts = files.map(|it| fs::read_to_string(it.path()).expect("a whole file"));
-    let texts: Vec<String> = texts.collect();
-    let lines = texts.iter().flat_map(|text| text.lines());
-    lines.map(|line| serde_json::from_str(line).expect("each line is an event")).collect()
-}
-
-/// Counts how often each body is stored.
-fn bodies(dir: &Path) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
-    for event in stored(dir) {
-        // A body that is not UTF-8 is in another field.
-        let body = event["body"].as_str().map_or_else(|| event.to_string(), str::to_owned);
-        *found.entry(body).or_default() += 1;
-    }
-    found
-}
-
 /// Waits until this many different bodies are stored, and no more arrive. Counts how often each is
 /// stored.
 fn settled(dir: &Path, count: usize) -> BTreeMap<String, usize> {
     wait::until(&format!("{count} messages in the store"), LIMIT, || {
         thread::sleep(Duration::from_millis(200));
-        (bodies(dir).len() >= count).then_some(())
+        (bodies(&dir.join("store")).len() >= count).then_some(())
     });
     // Resent messages would be stored now.
     thread::sleep(Duration::from_secs(1));
-    bodies(dir)
-}
-
-fn repeats(found: &BTreeMap<String, usize>) -> usize {
-    found.values().map(|times| times - 1).sum()
+    bodies(&dir.join("store"))
 }
 
 /// Starts the agent, and waits until its source is connected.
@@ -163,7 +139,7 @@ fn each_kind_of_message_becomes_an_event_or_a_dead_letter_of_the_broker() {
     broker.run_jms("kinds", &["kinds"]);
     let found = settled(dir, 4);
     assert_eq!(repeats(&found), 0);
-    let events = stored(dir);
+    let events = events(&dir.join("store"));
     let event = |body: &str| {
         let is_it = |it: &&Value| it["body"].as_str().is_some_and(|it| it.starts_with(body));
         events.iter().find(is_it).unwrap_or_else(|| panic!("no {body:?} in {events:?}"))
@@ -220,7 +196,7 @@ fn a_durable_subscription_with_a_selector_outlives_a_stop_and_a_kill() {
         .flat_map(|name| (1..MESSAGES).step_by(2).map(move |n| format!("{name}-{n}")))
         .collect();
     assert_eq!(found.into_keys().collect::<BTreeSet<_>>(), wanted);
-    assert!(stored(dir).iter().all(|it| it["headers"]["site"] == "Bern"));
+    assert!(events(&dir.join("store")).iter().all(|it| it["headers"]["site"] == "Bern"));
     agent.stop(LIMIT);
 }
 

@@ -67,8 +67,14 @@ trait Reader: Sync {
         }
     }
 
-    fn is_merged(&self) -> bool {
-        self.look().is_some_and(|look| look.values().all(|(files, _)| *files == 1))
+    /// Waits until each directory has one file.
+    fn wait_until_merged(&self) {
+        let began = Instant::now();
+        let is_merged = |look: Look| look.values().all(|(files, _)| *files == 1);
+        while !self.look().is_some_and(is_merged) {
+            assert!(began.elapsed() < PATIENCE, "not merged: {:?}", self.look());
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 
@@ -176,11 +182,7 @@ fn reader_finds_each_byte_once_during_merges_and_kills() {
             collector.kill();
         }
         collector.start();
-        let ended = Instant::now();
-        while !reader.is_merged() {
-            assert!(ended.elapsed() < PATIENCE, "not merged: {:?}", reader.look());
-            thread::sleep(Duration::from_millis(100));
-        }
+        reader.wait_until_merged();
         collector.stop(PATIENCE);
         drop(ends);
         (written, watched.join().expect("the store is looked at"))
@@ -228,11 +230,7 @@ fn reader_of_a_disk_finds_each_byte_once_during_kills_and_stops() {
             other.process().signal(Signal::CONT);
         }
         collector.start();
-        let ended = Instant::now();
-        while !reader.is_merged() {
-            assert!(ended.elapsed() < PATIENCE, "not merged: {:?}", reader.look());
-            thread::sleep(Duration::from_millis(100));
-        }
+        reader.wait_until_merged();
         collector.stop(PATIENCE);
         other.stop(PATIENCE);
         drop(ends);

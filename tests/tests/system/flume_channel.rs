@@ -23,13 +23,14 @@ use std::time::Duration;
 
 use aqueduct_tests::agent::program;
 use aqueduct_tests::flume::Flume;
+use aqueduct_tests::store::counted;
 use aqueduct_tests::{http, wait};
 
 /// Long enough for a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// How often each line occurs.
-type Lines = BTreeMap<String, u32>;
+type Lines = BTreeMap<String, usize>;
 
 /// Returns a netcat source and a file channel in `dir`, with a sink that writes files into `out`.
 fn properties(port: u16, dir: &Path, out: Option<&Path>) -> String {
@@ -130,11 +131,7 @@ fn imported(dir: &Path, into: &Path, more: &[&str], said: &str) -> Lines {
         .output()
         .expect("the program starts");
     assert!(export.status.success(), "{}", text(&export));
-    let mut lines = Lines::new();
-    for line in String::from_utf8(export.stdout).expect("UTF-8").lines() {
-        *lines.entry(line.to_owned()).or_default() += 1;
-    }
-    lines
+    counted(String::from_utf8(export.stdout).expect("UTF-8").lines())
 }
 
 #[test]

@@ -28,7 +28,7 @@ mod site;
 mod sockets;
 
 use server::{Manner, Server};
-use site::{agent, counted, line, repeats, stored, stored_soon};
+use site::{PAUSES, agent, counted, line, repeats, stored, stored_soon};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -170,15 +170,13 @@ fn silent_server_is_left_and_a_refusing_one_retried_at_its_time() {
         &busy("503 Service Unavailable"),
     ]);
     let url = format!("http://{}/stream", server.address);
-    let settings = r#"format = "sse"
+    let settings = format!(
+        r#"format = "sse"
 batch_wait = "20ms"
 idle_timeout = "3s"
-[sources.in.backoff]
-network = { first = "0s", step = "5ms", limit = "20ms" }
-http = { first = "300ms", limit = "5s" }
-limited = { first = "100ms", limit = "100ms" }
-"#;
-    let mut agent = agent(dir, "http_stream", &url, settings);
+{PAUSES}"#
+    );
+    let mut agent = agent(dir, "http_stream", &url, &settings);
     agent.start();
     wait::until("the first stream", LIMIT, || (server.streams() > 0).then_some(()));
     let asked = server.asked();

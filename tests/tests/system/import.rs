@@ -34,7 +34,7 @@ use aqueduct_tests::agent::{Agent, program};
 use aqueduct_tests::mariadb::{self, MariaDb};
 use aqueduct_tests::postgres::{self, Postgres};
 use aqueduct_tests::process::Process;
-use aqueduct_tests::site::read_below;
+use aqueduct_tests::store;
 use aqueduct_tests::{is_long, seed, wait};
 use rand::prelude::*;
 
@@ -117,7 +117,7 @@ impl Server {
             let values: Vec<String> = line.split('|').map(quoted).collect();
             values.join(&delimiter.to_string())
         };
-        counted(text.lines().map(line))
+        store::counted(text.lines().map(line))
     }
 }
 
@@ -125,12 +125,6 @@ impl Server {
 fn id(line: &str, delimiter: char) -> usize {
     let id = line.split(delimiter).next().and_then(|id| id.parse().ok());
     id.expect("a row begins with its key")
-}
-
-fn counted(lines: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    lines.for_each(|line| *counts.entry(line).or_default() += 1);
-    counts
 }
 
 /// Formats a number like the commands.
@@ -147,15 +141,7 @@ fn visible(directory: &Path) -> Vec<PathBuf> {
 
 /// Counts how often each line is stored.
 fn stored(directory: &Path) -> BTreeMap<String, usize> {
-    let bytes: Vec<u8> = visible(directory)
-        .iter()
-        .flat_map(|path| match path.is_dir() {
-            true => read_below(path),
-            false => fs::read(path).expect("a file can be read"),
-        })
-        .collect();
-    let text = String::from_utf8(bytes).expect("text");
-    counted(text.lines().map(str::to_owned))
+    store::lines(directory)
 }
 
 /// Returns `aqueduct import` with these arguments after those of the connection.

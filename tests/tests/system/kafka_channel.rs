@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::kafka::Kafka;
 use aqueduct_tests::reconcile::compare;
+use aqueduct_tests::store::visible;
 use aqueduct_tests::{is_long, seed, wait};
 use rand::RngExt;
 use rustix::process::Signal;
@@ -117,16 +118,7 @@ roll = {{ age_max = "1s", idle_max = "1s" }}
 
 /// Returns everything visible in the store.
 fn stored(dir: &Path) -> Vec<u8> {
-    let years = fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
-    let years = years.filter(|entry| entry.file_name() != "_aqueduct");
-    let mut all = Vec::new();
-    for file in years.flat_map(|year| fs::read_dir(year.path()).expect("a folder")) {
-        let path = file.expect("a file").path();
-        if path.is_file() {
-            all.extend(fs::read(path).expect("a whole file"));
-        }
-    }
-    all
+    visible(&dir.join("store"))
 }
 
 fn until_stored(dir: &Path, bytes: usize) {

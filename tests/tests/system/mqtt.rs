@@ -13,8 +13,7 @@
 //! Limit: 10m
 //! Paths: crates/components-mqtt deploy/hivemq
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -26,7 +25,7 @@ use aqueduct_tests::agent::{Agent, ROLL, program};
 use aqueduct_tests::http::free_address;
 use aqueduct_tests::process::Process;
 use aqueduct_tests::seed;
-use aqueduct_tests::site::read_below;
+use aqueduct_tests::store;
 use aqueduct_tests::wait;
 use aqueduct_tests::wire::Wire;
 use rand::prelude::*;
@@ -67,23 +66,6 @@ fn source(dir: &Path, into: &str, broker: &str, settings: &str) -> String {
          channel = \"{into}\"\n{ROLL}\n",
         dir.display()
     )
-}
-
-/// Counts how often each line is stored in this folder.
-fn stored(dir: &Path, folder: &str) -> BTreeMap<String, usize> {
-    let mut text = Vec::new();
-    for entry in fs::read_dir(dir.join(folder)).into_iter().flatten().flatten() {
-        if entry.file_name() != "_aqueduct" {
-            text.extend(read_below(&entry.path()));
-        }
-    }
-    count(&String::from_utf8(text).expect("text"))
-}
-
-fn count(text: &str) -> BTreeMap<String, usize> {
-    let mut lines = BTreeMap::new();
-    text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
-    lines
 }
 
 /// Returns how often an agent has connected, from its log.
@@ -160,7 +142,9 @@ fn missing_subscriptions_are_made_by_the_next_connection() {
     collector.until_logged("is_present=true", LIMIT); // The second connection finds the session.
     let sent = lines("a", 0..MESSAGES);
     broker.publish("site/a", 1, &sent);
-    wait::until("the messages", LIMIT, || (stored(dir, "all") == count(&sent)).then_some(()));
+    wait::until("the messages", LIMIT, || {
+        (store::lines(&dir.join("all")) == store::counted(sent.lines())).then_some(())
+    });
     collector.stop(LIMIT);
 }
 
@@ -190,12 +174,12 @@ fn two_collectors_share_the_messages_and_lose_none_when_one_is_killed() {
         collectors[round % 2].start();
         sent += &text;
     }
-    let sent = count(&sent);
+    let sent = store::counted(sent.lines());
     wait::until("all messages", LIMIT, || {
-        let (one, two) = (stored(dir, "one"), stored(dir, "two"));
+        let (one, two) = (store::lines(&dir.join("one")), store::lines(&dir.join("two")));
         sent.keys().all(|line| one.contains_key(line) || two.contains_key(line)).then_some(())
     });
-    let there = ["one", "two"].map(|name| stored(dir, name).len());
+    let there = ["one", "two"].map(|name| store::lines(&dir.join(name)).len());
     eprintln!("{} messages, {there:?} in the two collectors", sent.len());
     assert!(there.iter().all(|it| *it > MESSAGES), "each gets its share");
     collectors.iter_mut().for_each(|it| it.stop(LIMIT));
@@ -248,19 +232,19 @@ fn full_channel_keeps_the_connection_and_drains_through_cuts() {
     let (mut rng, mut cuts) = (seed::rng("mqtt"), 0);
     let reading = [&session[..], &["-F", "%t %p"]].concat();
     let reader = away.subscriber(dir, &reading);
-    let expected = count(&sent.replace("-x", "").replace('x', ""));
+    let expected = store::counted(sent.replace("-x", "").replace('x', "").lines());
     let there = wait::until("all messages", LIMIT, || {
         thread::sleep(Duration::from_millis(rng.random_range(50..150)));
         cuts += 1;
         let text = reader.output().replace("-x", "").replace('x', "");
-        let there = count(&text.replace("out/site/a ", ""));
+        let there = store::counted(text.replace("out/site/a ", "").lines());
         if cuts < 20 {
             wire.cut();
         }
         expected.keys().all(|line| there.contains_key(line)).then_some(there)
     });
     assert_eq!(there.len(), expected.len(), "no message of another kind");
-    let repeats: usize = there.values().map(|times| times - 1).sum();
+    let repeats: usize = store::repeats(&there);
     eprintln!("{MESSAGES} messages through a full channel, {repeats} repeats of the sink");
     let connections = devices.output().matches("New client connected").count();
     // `mosquitto_pub` is the other one.

@@ -20,20 +20,20 @@
 //! Limit: 10m
 //! Paths: crates/components-nats
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::http::free_address;
 use aqueduct_tests::letters::letters;
+use aqueduct_tests::store::{bodies, counted, events, repeats};
 use aqueduct_tests::wait;
 use aqueduct_tests::wire::Wire;
-use serde_json::{Value, json};
+use serde_json::json;
 
 mod cuts;
 mod full;
@@ -77,32 +77,9 @@ fn source(dir: &Path, name: &str, server: SocketAddr, settings: &str) -> String 
     )
 }
 
-/// Returns the events that a source has stored, in any order.
-fn stored(dir: &Path, name: &str) -> Vec<Value> {
-    let files = fs::read_dir(dir.join(format!("store-{name}"))).into_iter().flatten().flatten();
-    let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
-    // An unfinished file may be renamed before it is read.
-    let texts: Vec<String> = files.filter_map(|it| fs::read_to_string(it.path()).ok()).collect();
-    let lines = texts.iter().flat_map(|text| text.lines());
-    lines.map(|line| serde_json::from_str(line).expect("each line is an event")).collect()
-}
-
-/// Counts how often each body occurs.
-fn counted(bodies: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
-    for body in bodies {
-        *found.entry(body).or_default() += 1;
-    }
-    found
-}
-
-fn bodies(dir: &Path, name: &str) -> BTreeMap<String, usize> {
-    let body = |event: Value| event["body"].as_str().expect("text").to_owned();
-    counted(stored(dir, name).into_iter().map(body))
-}
-
-fn repeats(found: &BTreeMap<String, usize>) -> usize {
-    found.values().map(|times| times - 1).sum()
+/// Returns the store of a source.
+fn store(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("store-{name}"))
 }
 
 fn sum(agent: &Agent, metric: &str) -> f64 {
@@ -120,7 +97,7 @@ fn settled(dir: &Path, names: &[&str], count: usize, agent: &Agent) {
     wait::until(&format!("{count} messages in each store"), LIMIT, || {
         thread::sleep(Duration::from_millis(100));
         let left = agent.metrics()?.sum("aqueduct_channel_events")?;
-        let all = names.iter().all(|name| bodies(dir, name).len() >= count);
+        let all = names.iter().all(|name| bodies(&store(dir, name)).len() >= count);
         (all && left == 0.0).then_some(())
     });
 }
@@ -173,10 +150,10 @@ fn messages_of_a_stream_are_stored(dir: &Path, server: &mut Server) {
     }
     settled(dir, &["alone", "shared"], 6 * MESSAGES, &agent);
     agent.stop(LIMIT);
-    let (alone, shared) = (bodies(dir, "alone"), bodies(dir, "shared"));
+    let (alone, shared) = (bodies(&store(dir, "alone")), bodies(&store(dir, "shared")));
     assert_eq!((alone.len(), shared.len()), (6 * MESSAGES, 6 * MESSAGES), "none of another kind");
     assert_eq!(repeats(&alone), 0, "a source that reads alone stores each message once");
-    let event = stored(dir, "alone").swap_remove(0);
+    let event = events(&store(dir, "alone")).swap_remove(0);
     let headers = &event["headers"];
     assert_eq!(headers["site"], "Zürich");
     assert_eq!(headers["nats.subject"], "order.new");

@@ -28,6 +28,7 @@ use aqueduct_tests::agent::{Agent, ROLL, program};
 use aqueduct_tests::process::tail;
 use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::site::read_below;
+use aqueduct_tests::store::visible;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
@@ -103,10 +104,7 @@ pub(crate) fn write(log: &Path, lines: &str) {
 
 /// Returns the visible files of the store.
 fn stored(dir: &Path) -> Vec<u8> {
-    let Ok(entries) = fs::read_dir(dir.join("store")) else { return Vec::new() };
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    let years = paths.filter(|path| !path.ends_with("_aqueduct"));
-    years.flat_map(|year| read_below(&year)).collect()
+    visible(&dir.join("store"))
 }
 
 /// Returns the lines of the table that the sink's plug-in has stored.

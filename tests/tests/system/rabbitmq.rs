@@ -23,12 +23,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::http::free_address;
+use aqueduct_tests::store::{bodies, events, repeats};
 use aqueduct_tests::wait;
 use aqueduct_tests::wire::Wire;
 use serde_json::Value;
@@ -67,24 +68,9 @@ fn source(dir: &Path, name: &str, broker: SocketAddr, settings: &str) -> String 
     )
 }
 
-/// Returns the stored events of a queue, in any order.
-fn stored(dir: &Path, name: &str) -> Vec<Value> {
-    let files = fs::read_dir(dir.join(format!("store-{name}"))).into_iter().flatten().flatten();
-    let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
-    // An unfinished file may be renamed before it is read.
-    let texts: Vec<String> = files.filter_map(|it| fs::read_to_string(it.path()).ok()).collect();
-    let lines = texts.iter().flat_map(|text| text.lines());
-    lines.map(|line| serde_json::from_str(line).expect("each line is an event")).collect()
-}
-
-/// Counts how often each body is stored.
-fn bodies(dir: &Path, name: &str) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
-    for event in stored(dir, name) {
-        let body = event["body"].as_str().expect("text").to_owned();
-        *found.entry(body).or_default() += 1;
-    }
-    found
+/// Returns the store of a source.
+fn store(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("store-{name}"))
 }
 
 /// Waits until this many different bodies are stored, and queue and channel are empty.
@@ -97,17 +83,13 @@ fn settled(
 ) -> BTreeMap<String, usize> {
     wait::until(&format!("{count} messages of {name} in the store"), LIMIT, || {
         thread::sleep(Duration::from_millis(100));
-        (bodies(dir, name).len() >= count).then_some(())
+        (bodies(&store(dir, name)).len() >= count).then_some(())
     });
     wait::until("the rest to be stored", LIMIT, || {
         let left = agent.metrics()?.sum("aqueduct_channel_events")?;
         (broker.run(&["count", name]) == "0\n" && left == 0.0).then_some(())
     });
-    bodies(dir, name)
-}
-
-fn repeats(found: &BTreeMap<String, usize>) -> usize {
-    found.values().map(|times| times - 1).sum()
+    bodies(&store(dir, name))
 }
 
 fn wait_until_taken(agent: &Agent, events: usize) {
@@ -194,12 +176,12 @@ fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     agent.start();
     let began = Instant::now();
 
-    wait::until("the events of the queue", LIMIT, || {
-        (stored(dir, "kinds").len() == 2).then_some(())
-    });
-    let events = stored(dir, "kinds");
-    let event = events.iter().find(|it| it["body"] == "Zürich");
-    let headers = &event.unwrap_or_else(|| panic!("no Zürich in {events:?}"))["headers"];
+    let store = |name: &str| store(dir, name);
+    let has = |name: &str, count| (events(&store(name)).len() == count).then_some(());
+    wait::until("the events of the queue", LIMIT, || has("kinds", 2));
+    let found = events(&store("kinds"));
+    let event = found.iter().find(|it| it["body"] == "Zürich");
+    let headers = &event.unwrap_or_else(|| panic!("no Zürich in {found:?}"))["headers"];
     for (name, value) in [
         ("site", "straße"),
         ("flag", "true"),
@@ -229,7 +211,7 @@ fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     // Messages before the rejected one are stored; it stays in its queue.
     agent.until_logged("2000 bytes, over `message_max` (1024", LIMIT);
     assert_eq!(
-        bodies(dir, "held").keys().collect::<Vec<_>>(),
+        bodies(&store("held")).keys().collect::<Vec<_>>(),
         ["before-0", "before-1", "before-2"]
     );
     agent.until_logged("rejects queue `late`: NOT_FOUND", LIMIT);
@@ -237,15 +219,15 @@ fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     broker.run(&["publish", "", "late", "at last"]);
     // The source has created its queue.
     broker.run(&["publish", "logs", "news.a", "first"]);
-    wait::until("the first news", LIMIT, || (bodies(dir, "made").len() == 1).then_some(()));
+    wait::until("the first news", LIMIT, || has("made", 1));
     broker.run(&["delete", "made"]);
     agent.until_logged("the broker cancelled the consumer of queue `made`", LIMIT);
     wait::until("the queue to be there again", LIMIT, || {
         let sent = broker.client(&["publish", "logs", "news.b", "second"]).output();
         sent.expect("Python runs").status.success().then_some(())
     });
-    wait::until("the second news", LIMIT, || (bodies(dir, "made").len() == 2).then_some(()));
-    wait::until("the late message", LIMIT, || (bodies(dir, "late").len() == 1).then_some(()));
+    wait::until("the second news", LIMIT, || has("made", 2));
+    wait::until("the late message", LIMIT, || has("late", 1));
     // Either side ends a connection that is silent for two heartbeats.
     thread::sleep(Duration::from_secs(5).saturating_sub(began.elapsed()));
     assert_eq!(agent.output().matches("connected source=kinds").count(), 1);

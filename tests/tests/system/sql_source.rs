@@ -13,7 +13,6 @@
 //! Paths: crates/components-sql crates/odbc
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::{Agent, ROLL};
-use aqueduct_tests::site::read_below;
+use aqueduct_tests::store;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
@@ -38,14 +37,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Counts how often each line is in the store below this folder.
 fn stored(dir: &Path, folder: &str) -> BTreeMap<String, usize> {
-    let Ok(entries) = fs::read_dir(dir.join("store").join(folder)) else { return BTreeMap::new() };
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    let visible = paths.filter(|path| !path.ends_with("_aqueduct"));
-    let bytes: Vec<u8> = visible.flat_map(|path| read_below(&path)).collect();
-    let mut lines = BTreeMap::new();
-    let text = String::from_utf8(bytes).expect("text");
-    text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
-    lines
+    store::lines(&dir.join("store").join(folder))
 }
 
 /// Configures a source of a table, a channel and a sink.

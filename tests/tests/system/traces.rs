@@ -19,7 +19,7 @@ use std::time::Duration;
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::certificates;
 use aqueduct_tests::http::free_address;
-use aqueduct_tests::site::read_below;
+use aqueduct_tests::store::events;
 use aqueduct_tests::wait;
 use serde_json::Value;
 
@@ -73,12 +73,7 @@ impl Span {
 /// Returns the spans of each trace.
 fn traces(dir: &Path) -> BTreeMap<String, Vec<Span>> {
     let mut all: BTreeMap<String, Vec<Span>> = BTreeMap::new();
-    let days = fs::read_dir(dir.join("spans")).into_iter().flatten();
-    let days = days.map(|entry| entry.expect("an entry").path());
-    let stored = days.filter(|path| !path.ends_with("_aqueduct")).flat_map(|day| read_below(&day));
-    let stored = String::from_utf8(stored.collect()).expect("text");
-    for line in stored.lines() {
-        let value: Value = serde_json::from_str(line).expect("a span");
+    for value in events(&dir.join("spans")) {
         let trace = value["traceId"].as_str().expect("an id").to_owned();
         all.entry(trace).or_default().push(Span::of(&value));
     }

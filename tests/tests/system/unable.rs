@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use aqueduct_tests::agent::{Agent, CollectorConfig, wait_until_delivered};
 use aqueduct_tests::http;
 use aqueduct_tests::reconcile::{compare, prove};
-use aqueduct_tests::site::read_below;
+use aqueduct_tests::store::visible;
 use aqueduct_tests::wait;
 
 /// 15 s until it is reported, 5 s until batches are withdrawn, and time to store them.
@@ -55,9 +55,7 @@ fn edge(dir: &Path, listen: &[String; 2]) -> Agent {
 }
 
 fn stored(dir: &Path) -> Vec<u8> {
-    let Ok(entries) = fs::read_dir(dir.join("shared")) else { return Vec::new() };
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths.filter(|path| !path.ends_with("_aqueduct")).flat_map(|day| read_below(&day)).collect()
+    visible(&dir.join("shared"))
 }
 
 fn wait_until_stored(dir: &Path, lines: usize) {

@@ -6,10 +6,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
-use aqueduct_tests::site::read_below;
+use aqueduct_tests::store;
 use aqueduct_tests::wait;
 
 use super::LIMIT;
+
+/// Pauses after failures, of lengths that a test can tell apart.
+pub(crate) const PAUSES: &str = r#"[sources.in.backoff]
+network = { first = "0s", step = "5ms", limit = "20ms" }
+http = { first = "300ms", limit = "5s" }
+limited = { first = "100ms", limit = "100ms" }
+"#;
 
 /// Returns a collector with a source of this kind, and a store.
 pub(crate) fn agent(dir: &Path, kind: &str, url: &str, settings: &str) -> Agent {
@@ -37,15 +44,9 @@ roll = {{ age_max = "1s", idle_max = "1s" }}
     Agent::configured("aqueduct-collector", dir, "agent", &text)
 }
 
-/// Counts how often each line is in the store.
+/// Counts how often each line is stored.
 pub(crate) fn stored(dir: &Path) -> BTreeMap<String, usize> {
-    let years = std::fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
-    let years = years.filter(|entry| entry.file_name() != "_aqueduct");
-    let bytes: Vec<u8> = years.flat_map(|year| read_below(&year.path())).collect();
-    let mut lines = BTreeMap::new();
-    let text = String::from_utf8(bytes).expect("text");
-    text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
-    lines
+    store::lines(&dir.join("store"))
 }
 
 /// Returns the event with this number.
@@ -73,7 +74,7 @@ pub(crate) fn repeats(dir: &Path, lines: usize) -> usize {
     let stored = stored(dir);
     assert_eq!(stored.len(), lines, "no other lines");
     (0..lines).for_each(|number| assert!(stored.contains_key(&line(number)), "{number} lacks"));
-    stored.values().map(|times| times - 1).sum()
+    store::repeats(&stored)
 }
 
 /// Returns the count of an anomaly.

@@ -3,7 +3,7 @@
 use aqueduct_tests::wait;
 
 use super::server::{Manner, Server};
-use super::site::{agent, counted, repeats};
+use super::site::{PAUSES, agent, counted, repeats};
 use super::{LIMIT, SHORT, append_through_kills};
 
 #[test]
@@ -56,16 +56,14 @@ fn web_socket_opens_at_the_servers_time_and_closes_when_it_is_silent() {
     server.answer_with(&[busy]);
     server.close_with(&[1013, 1008, 1012]);
     let url = format!("ws://{}/socket", server.address);
-    let settings = r#"cursor = "/n"
+    let settings = format!(
+        r#"cursor = "/n"
 resume = "since"
 batch_wait = "20ms"
 idle_timeout = "2s"
-[sources.in.backoff]
-network = { first = "0s", step = "5ms", limit = "20ms" }
-http = { first = "300ms", limit = "5s" }
-limited = { first = "100ms", limit = "100ms" }
-"#;
-    let mut agent = agent(dir, "http_stream", &url, settings);
+{PAUSES}"#
+    );
+    let mut agent = agent(dir, "http_stream", &url, &settings);
     agent.start();
     wait::until("the fourth stream", LIMIT, || (server.streams() == 4).then_some(()));
     let asked = server.asked();

@@ -13,7 +13,7 @@ use aqueduct_tests::http::free_address;
 use aqueduct_tests::kafka::Kafka;
 use aqueduct_tests::letters::letters;
 use aqueduct_tests::reconcile::compare;
-use aqueduct_tests::site::read_below;
+use aqueduct_tests::store;
 use aqueduct_tests::{seed, wait};
 use rand::RngExt;
 use rustix::process::Signal;
@@ -48,11 +48,7 @@ fn receiver(dir: &Path, listen: &str) -> Agent {
 
 /// Returns the number of traces that end with a commit into the topic.
 fn committed_traces(dir: &Path) -> usize {
-    let years = fs::read_dir(dir.join("spans")).into_iter().flatten().flatten();
-    let years = years.filter(|entry| entry.file_name() != "_aqueduct");
-    let stored: Vec<u8> = years.flat_map(|year| read_below(&year.path())).collect();
-    let spans = String::from_utf8_lossy(&stored);
-    let spans = spans.lines().map(|line| serde_json::from_str(line).expect("a span"));
+    let spans = store::events(&dir.join("spans")).into_iter();
     let is_commit = |span: &Value| {
         let more = span["attributes"].to_string();
         span["name"] == "commit" && more.contains("aqueduct.topics") && more.contains("\"once\"")

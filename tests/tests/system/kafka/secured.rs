@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aqueduct_tests::agent::{Agent, ROLL};
 use aqueduct_tests::certificates;
 use aqueduct_tests::kafka::Kafka;
-use aqueduct_tests::site::read_below;
+use aqueduct_tests::store;
 use aqueduct_tests::wait;
 
 use super::{PATIENCE, STOP};
@@ -56,14 +56,7 @@ fn agent(
 
 /// Counts how often each line is stored.
 pub(crate) fn stored(dir: &Path) -> BTreeMap<String, usize> {
-    let years = fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
-    let years = years.filter(|entry| entry.file_name() != "_aqueduct");
-    let text: Vec<u8> = years.flat_map(|year| read_below(&year.path())).collect();
-    let mut lines = BTreeMap::new();
-    for line in String::from_utf8_lossy(&text).lines() {
-        *lines.entry(line.to_owned()).or_default() += 1;
-    }
-    lines
+    store::lines(&dir.join("store"))
 }
 
 /// Lines sent over TLS with a password and a certificate are read in the same way, with a kill of

@@ -10,11 +10,12 @@ use aqueduct_tests::agent::Agent;
 use aqueduct_tests::flume::java_with;
 use aqueduct_tests::http::free_address;
 use aqueduct_tests::process::{Process, tail};
+use aqueduct_tests::store;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
 use super::broker::publish;
-use super::{LIMIT, MESSAGES, agent, count, lines, source, stored, wait_until_subscribed};
+use super::{LIMIT, MESSAGES, agent, lines, source, wait_until_subscribed};
 
 /// The jars to download.
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hivemq/pom.xml"));
@@ -144,23 +145,23 @@ pub(crate) fn two_collectors_share_and_die() {
         }
         shared += &of_all;
         own.iter_mut().zip(own_now).for_each(|(all, now)| *all += &now);
-        let sent = count(&shared);
+        let sent = store::counted(shared.lines());
         wait::until("all messages", LIMIT, || {
-            let there = names.map(|name| stored(dir, &format!("shared-{name}")));
+            let there = names.map(|name| store::lines(&dir.join(format!("shared-{name}"))));
             sent.keys().all(|it| there.iter().any(|there| there.contains_key(it))).then_some(())
         });
         for (name, own) in names.iter().zip(&own) {
             let there = wait::until("what is for one", LIMIT, || {
-                let there = stored(dir, &format!("own-{name}"));
-                count(own).keys().all(|it| there.contains_key(it)).then_some(there)
+                let there = store::lines(&dir.join(format!("own-{name}")));
+                store::counted(own.lines()).keys().all(|it| there.contains_key(it)).then_some(there)
             });
-            repeats = there.values().map(|times| times - 1).sum();
+            repeats = store::repeats(&there);
             // After a kill, the broker resends what it had not saved.
             let is_once = repeats == 0 && there.len() == own.lines().count();
             assert!(is_once || broker_dies, "a message of QoS 2 is stored once: {repeats}");
         }
     }
-    let parts = names.map(|name| stored(dir, &format!("shared-{name}")).len());
+    let parts = names.map(|name| store::lines(&dir.join(format!("shared-{name}"))).len());
     assert!(parts.iter().all(|part| *part >= MESSAGES / 2), "each gets its share: {parts:?}");
     collectors.iter_mut().for_each(|it| it.stop(LIMIT));
     eprintln!(

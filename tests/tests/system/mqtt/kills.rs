@@ -6,13 +6,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
+use aqueduct_tests::store;
 use aqueduct_tests::wire::Wire;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
 use super::broker::{Broker, publishing};
 use super::wait_until_subscribed;
-use super::{LIMIT, MESSAGES, OPEN, agent, connections, count, lines, source, stored};
+use super::{LIMIT, MESSAGES, OPEN, agent, connections, lines, source};
 
 /// Runs of the collector.
 const LIVES: usize = 8;
@@ -24,15 +25,15 @@ type Written = [BTreeMap<String, usize>; 2];
 fn repeats(dir: &Path, written: &Written) -> [usize; 2] {
     for (qos, all) in [(1, &written[0]), (2, &written[1])] {
         wait::until(&format!("all of QoS {qos}"), LIMIT, || {
-            let there = stored(dir, &format!("q{qos}"));
+            let there = store::lines(&dir.join(format!("q{qos}")));
             all.keys().all(|line| there.contains_key(line)).then_some(())
         });
     }
     thread::sleep(Duration::from_secs(1));
     [1, 2].map(|qos| {
-        let there = stored(dir, &format!("q{qos}"));
+        let there = store::lines(&dir.join(format!("q{qos}")));
         assert_eq!(there.len(), written[qos - 1].len(), "no message of another kind");
-        there.values().map(|times| times - 1).sum::<usize>()
+        store::repeats(&there)
     })
 }
 
@@ -60,11 +61,11 @@ pub(crate) fn messages_survive_kills(version: &str) {
                 }
                 publishing.join().expect("the devices publish");
             });
-            written[qos - 1].extend(count(&text));
+            written[qos - 1].extend(store::counted(text.lines()));
         }
         if life % 2 == 1 {
             let text = killed_while_it_stores(life, &broker, &wire, &mut collector, &mut rng);
-            written[1].extend(count(&text));
+            written[1].extend(store::counted(text.lines()));
             broker.save();
             broker.kill();
             broker.start();
@@ -134,7 +135,7 @@ fn killed_while_it_delivers(
     for qos in [1, 2] {
         let text = lines(&format!("{qos}-last"), 0..MESSAGES);
         broker.publish(&format!("site/a/q{qos}"), qos, &text);
-        written[qos - 1].extend(count(&text));
+        written[qos - 1].extend(store::counted(text.lines()));
     }
     broker.save();
     let before = connections(collector);
@@ -159,9 +160,9 @@ fn ids_are_given_again(dir: &Path, broker: &mut Broker, rng: &mut impl Rng) {
         broker.start();
         let text = lines(&format!("2-known-{life}"), 0..MESSAGES);
         broker.publish("site/a/q2", 2, &text);
-        let known = count(&text);
+        let known = store::counted(text.lines());
         wait::until("the messages of a broker that has forgotten others", LIMIT, || {
-            let there = stored(dir, "q2");
+            let there = store::lines(&dir.join("q2"));
             known.keys().all(|line| there.contains_key(line)).then_some(())
         });
         broker.save();

@@ -5,12 +5,13 @@ use std::thread;
 use std::time::Duration;
 
 use aqueduct_tests::http::free_address;
+use aqueduct_tests::store;
 use aqueduct_tests::wire::Wire;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
 use super::broker::Broker;
-use super::{LIMIT, MESSAGES, OPEN, agent, count, lines, source, stored, wait_until_subscribed};
+use super::{LIMIT, MESSAGES, OPEN, agent, lines, source, wait_until_subscribed};
 
 /// Rounds of messages: the agent is killed in the first, the broker is restarted in the second.
 const ROUNDS: usize = 3;
@@ -72,18 +73,18 @@ pub(crate) fn messages_survive_kills_and_cuts() {
         exact += &texts[0];
         relayed += &texts[1];
     }
-    let (exact, relayed) = (count(&exact), count(&relayed));
+    let (exact, relayed) = (store::counted(exact.lines()), store::counted(relayed.lines()));
     wait::until("all messages of QoS 2, once each", LIMIT, || {
-        (stored(dir, "q2") == exact).then_some(())
+        (store::lines(&dir.join("q2")) == exact).then_some(())
     });
     wait::until("all messages that were relayed", LIMIT, || {
-        let there = stored(dir, "q1");
+        let there = store::lines(&dir.join("q1"));
         relayed.keys().all(|line| there.contains_key(line)).then_some(())
     });
     collector.stop(LIMIT);
-    assert!(stored(dir, "q2") == exact, "a message of QoS 2 is stored once");
-    let there = stored(dir, "q1");
+    assert!(store::lines(&dir.join("q2")) == exact, "a message of QoS 2 is stored once");
+    let there = store::lines(&dir.join("q1"));
     assert_eq!(there.len(), relayed.len(), "no message of another kind");
-    let repeats: usize = there.values().map(|times| times - 1).sum();
+    let repeats: usize = store::repeats(&there);
     eprintln!("{} messages of each QoS by wss, {repeats} repeats of QoS 1", exact.len());
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use aqueduct_tests::chain::{BATCH_BYTES, CUTS, Chain, counted, losses};
+use aqueduct_tests::chain::{BATCH_BYTES, CUTS, Chain, losses};
 use aqueduct_tests::seed;
+use aqueduct_tests::store::counted;
 use aqueduct_tests::wire::{End, Wire};
 
 use super::Engine;

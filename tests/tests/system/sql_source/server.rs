@@ -7,6 +7,7 @@ use aqueduct_tests::agent::odbc_of_postgres;
 use aqueduct_tests::certificates;
 use aqueduct_tests::mariadb::{self, MariaDb};
 use aqueduct_tests::postgres::{self, Postgres};
+use aqueduct_tests::store::counted;
 
 /// The kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,9 +194,6 @@ impl Server {
 
     /// Returns the rows of a table in the expected form.
     pub(crate) fn lines(&self, table: &str) -> BTreeMap<String, usize> {
-        let mut lines = BTreeMap::new();
-        let text = self.ask(self.kind().bodies(table));
-        text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
-        lines
+        counted(self.ask(self.kind().bodies(table)).lines())
     }
 }
