@@ -145,7 +145,7 @@ fn put(datum: Datum<'_>, out: &mut String) -> Result<(), String> {
         Value::Text(text) => put_text(text, out),
         Value::Bytes(bytes) => put_bytes(bytes, out),
         Value::Decimal(bytes, scale) => {
-            let text = decimal(bytes, scale).ok_or("a decimal has more than 128 bits")?;
+            let text = decimal(bytes, scale).ok_or("a decimal has more than 76 digits")?;
             out.push_str(&text);
         }
         Value::Day(day) => put_day(day, out),

@@ -217,4 +217,4 @@ impl FileDecoder for File {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

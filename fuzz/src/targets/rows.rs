@@ -1,6 +1,6 @@
 //! Typed rows: the schema in a header, and the row in a body.
 
-use rows::{Schema, Value};
+use rows::{Key, Mismatch, RowWriter, Schema, Type, Value};
 
 /// A line with a schema, then rows, each after its length in one byte.
 ///
@@ -23,8 +23,13 @@ pub(super) fn rows(input: &[u8]) -> usize {
         let mut again = Vec::new();
         schema.write(values.iter().copied(), &mut again).expect("its values have its types");
         assert_eq!(again, body, "a row has one encoding");
+        again.clear();
+        let mut row = schema.begin(&mut again);
+        let copied = values.iter().try_for_each(|value| copy(*value, &mut row));
+        copied.and_then(|()| row.finish()).expect("its values have its types");
+        assert_eq!(again, body, "nested values have one encoding");
         // JSON within a row is checked by its readers.
-        if !values.iter().any(|value| matches!(value, Value::Json(_))) {
+        if !schema.columns().iter().any(|column| has_json(&column.kind)) {
             let mut object = Vec::new();
             schema.put_object(body, &mut object).expect("it was read");
             serde_json::from_slice::<&serde_json::value::RawValue>(&object).expect("an object");
@@ -32,4 +37,29 @@ pub(super) fn rows(input: &[u8]) -> usize {
         found += 1;
     }
     found
+}
+
+/// Writes a value again, a nested one by the values in it.
+fn copy(value: Value<'_>, row: &mut RowWriter<'_>) -> Result<(), Mismatch> {
+    let (Value::List(nested) | Value::Struct(nested) | Value::Map(nested)) = value else {
+        return row.push(value);
+    };
+    let mut inner = row.nest()?;
+    for (key, value) in nested.items() {
+        if let Key::Value(key) = key {
+            inner.push(key)?;
+        }
+        copy(value, &mut inner)?;
+    }
+    inner.finish()
+}
+
+fn has_json(kind: &Type) -> bool {
+    match kind {
+        Type::Json => true,
+        Type::List(item) => has_json(item),
+        Type::Map { value, .. } => has_json(value),
+        Type::Struct(fields) => fields.iter().any(|field| has_json(&field.kind)),
+        _ => false,
+    }
 }

@@ -6,20 +6,20 @@ use super::Seed;
 
 /// Returns seeds of the target `rows`: one for each type, and one with all of them.
 pub(super) fn all() -> Vec<Seed> {
-    let mut seeds: Vec<Seed> = Type::ALL.iter().map(|kind| of_type(*kind)).collect();
-    let columns = Type::ALL.iter().enumerate();
-    let columns = columns.map(|(at, kind)| Column { name: format!("c{at}"), kind: *kind });
+    let mut seeds: Vec<Seed> = Type::all().into_iter().map(of_type).collect();
+    let columns = Type::all().into_iter().enumerate();
+    let columns = columns.map(|(at, kind)| Column { name: format!("c{at}"), kind });
     let schema = Schema::new(columns.collect()).unwrap();
-    let values = |at: usize| Type::ALL.map(|kind| Value::limits(kind).into_iter().nth(at));
-    let rows = (0..3).map(|at| values(at).map(Option::unwrap).to_vec());
+    let value = |at: usize, kind: &Type| Value::limits(kind)[at];
+    let rows = (0..3).map(|at| Type::all().iter().map(|kind| value(at, kind)).collect());
     seeds.push(("rows", "all".to_owned(), seed(&schema, rows)));
     seeds
 }
 
 fn of_type(kind: Type) -> Seed {
-    let name = kind.to_string().replace(['(', ')', ','], "-");
+    let name = kind.to_string().replace(", ", "-").replace(['(', ')', ',', ' '], "-");
+    let rows = Value::limits(&kind).into_iter().map(|value| vec![value]);
     let schema = Schema::new(vec![Column { name: "c".to_owned(), kind }]).unwrap();
-    let rows = Value::limits(kind).into_iter().map(|value| vec![value]);
     ("rows", name.trim_end_matches('-').to_owned(), seed(&schema, rows))
 }
 

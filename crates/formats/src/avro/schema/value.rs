@@ -3,8 +3,7 @@
 //! A [`Datum`] borrows bytes of the body and the schema node of their type. It is created only from
 //! validated bytes, so reading it cannot fail.
 
-use std::fmt::Write;
-
+use ::rows::{LargeDecimal, Wide};
 use serde_json::Value as Json;
 
 use super::{DEPTH_MAX, Node, Schema};
@@ -12,8 +11,8 @@ use crate::avro::Malformed;
 use crate::avro::datum::Reader;
 
 const CHECKED: &str = "the whole datum was checked";
-/// Maximum number of digits after the decimal point: 128 bits hold as many.
-const SCALE_MAX: u64 = 38;
+/// Maximum number of digits of a decimal.
+const DIGITS_MAX: u64 = 76;
 
 /// Logical type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +41,7 @@ impl Logical {
         match (kind, schema.get("logicalType")?.as_str()?) {
             ("bytes" | "fixed", "decimal") => {
                 let scale = schema.get("scale").map_or(Some(0), Json::as_u64);
-                let scale = scale.filter(|scale| *scale <= SCALE_MAX)?;
+                let scale = scale.filter(|scale| *scale <= DIGITS_MAX)?;
                 Some(Self::Decimal(scale as usize))
             }
             ("int", "date") => Some(Self::Date),
@@ -262,24 +261,13 @@ fn put(out: &mut String, value: &impl serde::Serialize) {
     out.push_str(&serde_json::to_string(value).expect("a plain value has a text in JSON"));
 }
 
-/// Formats a decimal; `None` if it has more than 128 bits.
+/// Formats a decimal; `None` if it has more than 76 digits.
 pub fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
-    let is_negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
-    let fill = if is_negative { 0xff } else { 0 };
-    let (more, bytes) = bytes.split_at(bytes.len().saturating_sub(16));
-    let mut number = [fill; 16];
-    number[16 - bytes.len()..].copy_from_slice(bytes);
-    let number = i128::from_be_bytes(number);
-    if more.iter().any(|byte| *byte != fill) || (number < 0) != is_negative {
-        return None;
-    }
-    let mut digits = format!("{:0>1$}", number.unsigned_abs(), scale + 1);
-    if scale > 0 {
-        digits.insert(digits.len() - scale, '.');
-    }
-    let mut text = String::new();
-    write!(text, "{}{digits}", if is_negative { "-" } else { "" }).expect("a string takes all");
-    Some(text)
+    let digits = Wide::from_be_bytes(bytes).filter(|digits| digits.fits(76))?;
+    let mut text = Vec::new();
+    let scale = u8::try_from(scale).ok()?;
+    ::rows::Value::LargeDecimal(LargeDecimal { digits, scale }).put_text(&mut text);
+    String::from_utf8(text).ok()
 }
 
 #[cfg(test)]
@@ -367,7 +355,9 @@ mod tests {
             assert_eq!(decimal(bytes, scale).as_deref(), Some(text));
         }
         assert_eq!(decimal(&[[0xff; 8], [0xff; 8], [0xff; 8]].concat(), 0).as_deref(), Some("-1"));
-        assert_eq!(decimal(&[&[1][..], &[0; 16]].concat(), 0), None);
+        let more = decimal(&[&[1][..], &[0; 16]].concat(), 1);
+        assert_eq!(more.as_deref(), Some("34028236692093846346337460743176821145.6"));
+        assert_eq!(decimal(&[&[1][..], &[0; 32]].concat(), 0), None);
         assert_eq!(decimal(&[&[0][..], &[0x80], &[0; 15]].concat(), 0), None);
     }
 }
