@@ -65,7 +65,8 @@ impl Wide {
         Self { limbs }
     }
 
-    /// Creates it from a number in two's complement, highest byte first; `None` if it has more bits.
+    /// Creates it from a number in two's complement, highest byte first; `None` if it has more
+    /// bits.
     pub fn from_be_bytes(bytes: &[u8]) -> Option<Self> {
         let is_negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
         let fill = if is_negative { 0xff } else { 0 };

@@ -1,13 +1,21 @@
-//! Typed rows: the schema in a header, and the row in a body.
+//! Typed rows: the schema in a header, and the row in a body. Avro records that become rows.
 
+use formats::avro::schema::Schema as Avro;
 use rows::{Key, Mismatch, RowWriter, Schema, Type, Value};
 
-/// A line with a schema, then rows, each after its length in one byte.
+/// A line with a schema, then rows, each after its length in one byte; or a line with a schema of
+/// Avro, then records.
 ///
 /// A row that can be read has one encoding, and its object is JSON.
 pub(super) fn rows(input: &[u8]) -> usize {
     let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
     let (header, mut rest) = (&input[..end], input.get(end + 1..).unwrap_or_default());
+    if let Ok(schema) = serde_json::from_slice(header)
+        .map_err(drop)
+        .and_then(|json| Avro::of_file(&json).map_err(drop))
+    {
+        return records(&schema, rest);
+    }
     let Ok(schema) =
         str::from_utf8(header).map_err(drop).and_then(|it| Schema::parse(it).map_err(drop))
     else {
@@ -34,6 +42,27 @@ pub(super) fn rows(input: &[u8]) -> usize {
             schema.put_object(body, &mut object).expect("it was read");
             serde_json::from_slice::<&serde_json::value::RawValue>(&object).expect("an object");
         }
+        found += 1;
+    }
+    found
+}
+
+/// A record that becomes a row can be read, and its row has one encoding.
+fn records(avro: &Avro, mut rest: &[u8]) -> usize {
+    let Ok(schema) = avro.rows() else { return 0 };
+    let mut found = 0;
+    while let Some((length, datum)) = rest.split_first() {
+        let (datum, after) = datum.split_at(datum.len().min(usize::from(*length)));
+        rest = after;
+        let mut body = Vec::new();
+        if avro.put_row(&schema, datum, &mut body).is_err() {
+            continue;
+        }
+        let row = schema.read(&body).expect("it was written");
+        let values = row.collect::<Result<Vec<Value<'_>>, _>>().expect("it was written");
+        let mut again = Vec::new();
+        schema.write(values, &mut again).expect("its values have its types");
+        assert_eq!(again, body, "a row has one encoding");
         found += 1;
     }
     found

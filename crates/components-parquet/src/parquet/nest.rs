@@ -1,7 +1,7 @@
 //! Takes a nested value apart into the cells of its leaves, with Dremel's levels.
 //!
-//! Typed rows, JSON and Avro values are read alike: [`items`] and [`entries`] find the values within
-//! one.
+//! Typed rows, JSON and Avro values are read alike: [`items`] and [`entries`] find the values
+//! within one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -34,8 +34,8 @@ pub(super) struct Walk<'w, 'e> {
     left: u64,
 }
 
-/// Where a value does not fit: the path from inside, the type, and the problem; `None` if a required
-/// value is missing.
+/// Where a value does not fit: the path from inside, the type, and the problem; `None` if a
+/// required value is missing.
 struct Misfit {
     path: Vec<String>,
     kind: String,

@@ -17,8 +17,14 @@ const DIGITS_MAX: u64 = 76;
 /// Logical type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Logical {
-    /// A number with this many digits after the decimal point.
-    Decimal(usize),
+    /// A number with this many digits, and digits after the decimal point. A precision of 0 is
+    /// missing or invalid.
+    Decimal {
+        /// Total number of digits.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
     /// Days since 1970.
     Date,
     /// Time since 1970 UTC, in units of this many per second.
@@ -29,10 +35,18 @@ pub(super) enum Logical {
     TimeOfDay(i64),
     /// A UUID in 16 bytes.
     Uuid,
+    /// A UUID as text.
+    TextUuid,
+    /// Months, days and milliseconds.
+    Duration,
+    /// A decimal number that contains its scale.
+    BigDecimal,
 }
 
 /// Bytes of a UUID.
 const UUID_BYTES: u64 = 16;
+/// Bytes of a duration.
+const DURATION_BYTES: u64 = 12;
 
 impl Logical {
     /// Returns the logical type in a schema. Others are treated as their underlying type.
@@ -42,7 +56,16 @@ impl Logical {
             ("bytes" | "fixed", "decimal") => {
                 let scale = schema.get("scale").map_or(Some(0), Json::as_u64);
                 let scale = scale.filter(|scale| *scale <= DIGITS_MAX)?;
-                Some(Self::Decimal(scale as usize))
+                let precision = schema.get("precision").and_then(Json::as_u64);
+                let precision = precision.filter(|it| (1.max(scale)..=DIGITS_MAX).contains(it));
+                let precision = precision.unwrap_or(0) as u8;
+                Some(Self::Decimal { precision, scale: scale as u8 })
+            }
+            ("bytes", "big-decimal") => Some(Self::BigDecimal),
+            ("string", "uuid") => Some(Self::TextUuid),
+            ("fixed", "duration") => {
+                let size = schema.get("size").and_then(Json::as_u64);
+                (size == Some(DURATION_BYTES)).then_some(Self::Duration)
             }
             ("int", "date") => Some(Self::Date),
             ("long", "timestamp-millis") => Some(Self::Timestamp(1_000)),
@@ -141,7 +164,7 @@ impl<'a> Datum<'a> {
                     Some(Logical::Timestamp(parts)) => Value::Time(number, *parts),
                     Some(Logical::LocalTimestamp(parts)) => Value::LocalTime(number, *parts),
                     Some(Logical::TimeOfDay(parts)) => Value::TimeOfDay(number, *parts),
-                    Some(Logical::Decimal(_) | Logical::Uuid) | None => Value::Whole(number),
+                    _ => Value::Whole(number),
                 }
             }
             Node::Float => Value::Float(f32::from_le_bytes(array(&mut reader))),
@@ -153,7 +176,7 @@ impl<'a> Datum<'a> {
                 };
                 let bytes = bytes.expect(CHECKED);
                 match logical {
-                    Some(Logical::Decimal(scale)) => Value::Decimal(bytes, *scale),
+                    Some(Logical::Decimal { scale, .. }) => Value::Decimal(bytes, (*scale).into()),
                     Some(Logical::Uuid) => Value::Uuid(bytes.try_into().expect("its size is 16")),
                     _ => Value::Bytes(bytes),
                 }
@@ -358,6 +381,7 @@ mod tests {
         let more = decimal(&[&[1][..], &[0; 16]].concat(), 1);
         assert_eq!(more.as_deref(), Some("34028236692093846346337460743176821145.6"));
         assert_eq!(decimal(&[&[1][..], &[0; 32]].concat(), 0), None);
-        assert_eq!(decimal(&[&[0][..], &[0x80], &[0; 15]].concat(), 0), None);
+        let most = decimal(&[&[0][..], &[0x80], &[0; 15]].concat(), 0);
+        assert_eq!(most.as_deref(), Some("170141183460469231731687303715884105728"));
     }
 }
