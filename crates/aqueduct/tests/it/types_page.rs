@@ -75,7 +75,7 @@ fn example(kind: &Type) -> Value<'static> {
         Type::Uint16 => Value::Uint16(65_535),
         Type::Uint32 => Value::Uint32(4_294_967_295),
         Type::Uint64 => Value::Uint64(18_446_744_073_709_551_615),
-        kind if kind.is_nested() => Value::limits(kind)[3],
+        Type::List(_) | Type::Struct(_) | Type::Map { .. } => Value::limits(kind)[3],
         Type::Date => Value::Date(-735_160),
         Type::Time => Value::Time(86_400_000_000_000),
         Type::Timestamp => Value::Timestamp(at),

@@ -121,6 +121,11 @@ impl Registry {
     /// A setting is wrong.
     pub(super) fn new(config: RegistryConfig, cx: &BuildContext) -> Result<Self, BuildError> {
         let RegistryConfig { url, user, password, token, tls, timeout } = config;
+        if url.contains('@') {
+            let problem = "must not contain a user name, because URLs are shown in logs; set \
+                           `registry.user` and `registry.password`";
+            return Err(BuildError::invalid("registry.url", problem));
+        }
         let uri = url_of("registry.url", &url, HTTP)?;
         if uri.query().is_some() {
             return Err(BuildError::invalid("registry.url", "must not have a query"));

@@ -200,13 +200,17 @@ async fn references_are_resolved_with_those_of_references() {
         { "name": "last", "type": ["null", "c.User"] },
         { "name": "city", "type": "City" },
     ]);
-    let of = |name: &str, subject: &str, version: u32| json!({ "name": name, "subject": subject, "version": version });
+    let of = |name: &str, subject: &str, version: u32| {
+        let version = json!(version);
+        json!({ "name": name, "subject": subject, "version": version })
+    };
     let references = json!([of("c.User", "a/b user", 3), of("City", "city", 1)]);
     let whole =
         json!({ "schema": schema(&user).replace(r#""a.b""#, r#""""#), "references": references });
     fake.answer("/schemas/ids/1", 200, &whole);
     let definition = json!({ "type": "record", "name": "User", "namespace": "c", "fields": [
-        { "name": "id", "type": "long" }, { "name": "homes", "type": { "type": "array", "items": "City" } },
+        { "name": "id", "type": "long" },
+        { "name": "homes", "type": { "type": "array", "items": "City" } },
     ] });
     let definition =
         definition.to_string().replace(r#""City""#, r#"".City""#).replace(".City", "d.City");
@@ -263,16 +267,15 @@ fn schemas_of_settings_and_events_need_no_registry() {
 fn settings_that_contradict_each_other_are_rejected() {
     let cx = BuildContext::alone("in", Path::new("unused"), env::real());
     let itself = schema(&json!([{ "name": "next", "type": ["null", "R"] }]));
+    let both = json!({ "url": "http://a", "user": "u", "password": "p", "token": "t" });
     for (settings, setting) in [
         (json!({ "registry": { "url": "ftp://a" } }), "registry.url"),
         (json!({ "registry": { "url": "http://a?b" } }), "registry.url"),
+        (json!({ "registry": { "url": "http://u:p@a" } }), "registry.url"),
         (json!({ "registry": { "url": "http://a", "timeout": "0s" } }), "registry.timeout"),
         (json!({ "registry": { "url": "http://a", "user": "u" } }), "registry.password"),
         (json!({ "registry": { "url": "http://a", "password": "p" } }), "registry.user"),
-        (
-            json!({ "registry": { "url": "http://a", "user": "u", "password": "p", "token": "t" } }),
-            "registry.token",
-        ),
+        (json!({ "registry": both }), "registry.token"),
         (json!({ "registry": { "url": "http://a" }, "schema": "{}" }), "schema"),
         (json!({ "registry_id": 1 }), "registry_id"),
         (json!({ "schema": itself }), "schema"),
