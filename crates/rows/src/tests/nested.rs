@@ -195,7 +195,9 @@ fn nested_values_have_stable_bytes() {
     let mut row = schema.begin(&mut body);
     let mut fields = row.nest().unwrap();
     let mut items = fields.nest().unwrap();
-    [Value::Uint8(7), Value::Null, Value::Uint8(9)].map(|it| items.push(it).unwrap());
+    for item in [Value::Uint8(7), Value::Null, Value::Uint8(9)] {
+        items.push(item).unwrap();
+    }
     items.finish().unwrap();
     fields.push(Value::Null).unwrap();
     fields.finish().unwrap();
