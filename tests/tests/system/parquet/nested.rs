@@ -47,7 +47,7 @@ const FIELDS: [&str; 8] = [
     "field_id=1user{requiredbinaryfield_id=10name(String);optionalint32field_id=11born(Date",
     "prices(Map){repeatedgroupfield_id=-1key_value{requiredbinaryfield_id=12key(String)",
     "optionalint32field_id=13value(Decimal(precision=9,scale=2))",
-    "requiredgroupfield_id=14element",
+    "optionalgroupfield_id=14element",
     "field_id=6big(Decimal(precision=60,scale=3))",
     "optionalint32field_id=17months(Int(bitWidth=32,isSigned=false))",
 ];
