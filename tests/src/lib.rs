@@ -44,6 +44,7 @@ pub mod postgres;
 pub mod process;
 pub mod python;
 pub mod reconcile;
+pub mod registry;
 pub mod scene;
 pub mod seed;
 pub mod site;

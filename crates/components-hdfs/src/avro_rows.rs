@@ -1,4 +1,4 @@
-//! `avro_rows`: converts the records of an Avro container file to JSON objects.
+//! `avro_rows`: converts the records of an Avro container file to JSON objects or typed rows.
 //!
 //! ```text
 //!   {id: long, at: timestamp-micros, price: decimal, raw: bytes}
@@ -26,16 +26,32 @@ use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
     MalformedMessage, Message, Piece, decode_message,
 };
+use rows::SCHEMA_HEADER;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Settings of the `avro_rows` decoder.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Form of a record in the body of its event.
+    #[serde(default)]
+    format: Format,
     /// Size limit of a block of a file, before and after decompression. Both forms are in memory.
     #[serde(default = "pipeline::units::mib::<16>")]
     block_max: ByteSize,
+}
+
+/// Form of a record in the body of its event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    /// An object with a member for each field.
+    #[default]
+    Json,
+    /// A typed row, with its schema in the header `rows.schema`. The encoder `parquet` and the sink
+    /// `sql` read it; for other components use `json`.
+    Rows,
 }
 
 impl Component for Config {
@@ -46,17 +62,19 @@ impl Component for Config {
         if self.block_max.0 == 0 || self.block_max > ByteSize::mib(256) {
             return Err(BuildError::invalid("block_max", "must be from 1B to 256MiB"));
         }
-        Ok(Box::new(AvroRows { block_max: self.block_max.0 as usize }))
+        Ok(Box::new(AvroRows { block_max: self.block_max.0 as usize, format: self.format }))
     }
 }
 
 struct AvroRows {
     block_max: usize,
+    format: Format,
 }
 
 impl AvroRows {
     fn begin(&self, is_message: bool) -> File {
-        File { records: Records::new(self.block_max, is_message), body: String::new() }
+        let records = Records::new(self.block_max, is_message);
+        File { records, format: self.format, typed: None, body: Vec::new() }
     }
 }
 
@@ -80,7 +98,33 @@ impl Decoder for AvroRows {
 
 struct File {
     records: Records,
-    body: String,
+    format: Format,
+    /// The schema of rows and its text, once the file's header was read.
+    typed: Option<(rows::Schema, String)>,
+    body: Vec<u8>,
+}
+
+impl File {
+    /// Reads the schema of rows, if the records become rows.
+    ///
+    /// # Errors
+    /// The file cannot be read, or rows cannot have one of its types.
+    fn begin(&mut self, file: &mut dyn BufRead) -> Result<(), FileError> {
+        if self.format == Format::Json || self.typed.is_some() {
+            return Ok(());
+        }
+        let Some(head) = self.records.head(file)? else { return Ok(()) };
+        let schema = head.schema.rows().map_err(|problem| {
+            let problem = format!(
+                "the schema of the file cannot become typed rows: {problem}; set `format = \
+                 \"json\"` in the decoder"
+            );
+            FileError::Malformed(MalformedMessage { problem })
+        })?;
+        let text = schema.to_text();
+        self.typed = Some((schema, text));
+        Ok(())
+    }
 }
 
 impl FileDecoder for File {
@@ -89,33 +133,60 @@ impl FileDecoder for File {
     }
 
     fn read(&mut self, file: &mut dyn BufRead, piece: &mut Piece<'_>) -> Result<bool, FileError> {
-        let body = &mut self.body;
+        self.begin(file)?;
+        let (body, typed) = (&mut self.body, self.typed.as_ref());
         self.records.next(file, |head, record, _| {
-            let problem = row(head, record, body).err();
-            let own = problem.as_deref().map(|problem| (PROBLEM, problem));
-            piece.put(body.as_bytes(), own.as_slice()).then_some(body.len())
+            let problem = match typed {
+                Some((schema, _)) => typed_row(head, schema, record, body).err(),
+                None => row(head, record, body).err(),
+            };
+            let own = match (&problem, typed) {
+                (Some(problem), _) => Some((PROBLEM, &**problem)),
+                (None, Some((_, text))) => Some((SCHEMA_HEADER, &**text)),
+                (None, None) => None,
+            };
+            piece.put(body, own.as_slice()).then_some(body.len())
         })
     }
+}
+
+/// Overwrites `body` with the typed row of a record; or with its bytes after an error.
+///
+/// # Errors
+/// Why the record is not a row.
+fn typed_row(
+    head: &Head,
+    schema: &rows::Schema,
+    record: &[u8],
+    body: &mut Vec<u8>,
+) -> Result<(), String> {
+    body.clear();
+    head.schema.put_row(schema, record, body).inspect_err(|_| encoded(record, body))
+}
+
+/// Overwrites `body` with bytes in Base64, as a JSON text.
+fn encoded(record: &[u8], body: &mut Vec<u8>) {
+    let mut text = String::new();
+    put_bytes(record, &mut text);
+    *body = text.into_bytes();
 }
 
 /// Overwrites `body` with the object of a record; or with its bytes after an error.
 ///
 /// # Errors
 /// Why the record is not a row.
-fn row(head: &Head, record: &[u8], body: &mut String) -> Result<(), String> {
-    body.clear();
+fn row(head: &Head, record: &[u8], body: &mut Vec<u8>) -> Result<(), String> {
+    let mut text = String::from_utf8(std::mem::take(body)).unwrap_or_default();
+    text.clear();
     let datum = head.schema.read(record).map_err(|problem| problem.to_string());
     let written = datum.and_then(|datum| match datum.value() {
-        Value::Named => put(datum, body),
+        Value::Named => put(datum, &mut text),
         _ => Err("the schema of the file is not a record, so its values have no names; write \
                   records, or use another `decoder`"
             .to_owned()),
     });
-    if written.is_err() {
-        body.clear();
-        put_bytes(record, body);
-    }
-    written
+    *body = text.into_bytes();
+    written.inspect_err(|_| encoded(record, body))
 }
 
 /// Appends a value as JSON.
@@ -130,7 +201,7 @@ fn put(datum: Datum<'_>, out: &mut String) -> Result<(), String> {
         Value::Text(text) => put_text(text, out),
         Value::Bytes(bytes) => put_bytes(bytes, out),
         Value::Decimal(bytes, scale) => {
-            let text = decimal(bytes, scale).ok_or("a decimal has more than 128 bits")?;
+            let text = decimal(bytes, scale).ok_or("a decimal has more than 76 digits")?;
             out.push_str(&text);
         }
         Value::Day(day) => put_day(day, out),
@@ -165,140 +236,4 @@ fn put(datum: Datum<'_>, out: &mut String) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use base64::Engine;
-    use base64::prelude::BASE64_STANDARD;
-    use formats::avro::datum::{put_bytes, put_long};
-    use pipeline::PieceLimits;
-    use serde_json::json;
-
-    use super::*;
-
-    /// Creates a container file of these records, in blocks of two.
-    fn file(schema: &serde_json::Value, records: &[Vec<u8>]) -> Vec<u8> {
-        let mut file = b"Obj\x01".to_vec();
-        put_long(&mut file, 1);
-        put_bytes(&mut file, b"avro.schema");
-        put_bytes(&mut file, schema.to_string().as_bytes());
-        put_long(&mut file, 0);
-        file.extend([9; 16]);
-        for block in records.chunks(2) {
-            put_long(&mut file, block.len() as i64);
-            put_bytes(&mut file, &block.concat());
-            file.extend([9; 16]);
-        }
-        file
-    }
-
-    /// Returns bodies and problems, after skipping `passed` records.
-    fn read(file: &[u8], passed: u64, limits: PieceLimits) -> Vec<(String, Option<String>)> {
-        let cx = BuildContext::alone("in", "/d".as_ref(), env::real());
-        let decoder = pipeline::testkit::build::<Config>(&json!({}), &cx).unwrap();
-        let (mut bytes, mut decoder) = (file, decoder.begin_file().unwrap());
-        decoder.skip_events(&mut bytes, passed).unwrap();
-        let mut found = Vec::new();
-        loop {
-            let mut events = BatchBuilder::default();
-            let is_more = decoder.next(&mut bytes, limits, &[("a", "b")], &mut events).unwrap();
-            let batch = events.finish();
-            assert!(batch.len() <= limits.events);
-            for event in batch.iter() {
-                assert_eq!(event.header("a"), Some("b"));
-                let body = String::from_utf8(event.body().to_vec()).unwrap();
-                found.push((body, event.header("problem").map(str::to_owned)));
-            }
-            if !is_more {
-                return found;
-            }
-        }
-    }
-
-    const ALL: PieceLimits = PieceLimits { bytes: usize::MAX, events: usize::MAX };
-
-    #[test]
-    fn values_have_the_text_that_a_database_takes() {
-        let logical = |kind: &str, name: &str| json!({ "type": kind, "logicalType": name });
-        let price =
-            json!({ "type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2 });
-        let schema = json!({ "type": "record", "name": "R", "fields": [
-            { "name": "id", "type": ["null", "long"] },
-            { "name": "s\"", "type": ["string", "null"] },
-            { "name": "day", "type": logical("int", "date") },
-            { "name": "at", "type": logical("long", "timestamp-millis") },
-            { "name": "price", "type": price },
-            { "name": "raw", "type": "bytes" },
-            { "name": "f", "type": "float" },
-            { "name": "d", "type": "double" },
-            { "name": "list", "type": { "type": "array", "items": "boolean" } },
-            { "name": "local", "type": logical("long", "local-timestamp-micros") },
-            { "name": "of_day", "type": logical("int", "time-millis") },
-            { "name": "u", "type":
-                { "type": "fixed", "name": "U", "size": 16, "logicalType": "uuid" } },
-        ] });
-        let record = |day: i64, of_day: i64, raw: &[u8], d: f64| {
-            let mut out = Vec::new();
-            put_long(&mut out, 1);
-            put_long(&mut out, i64::MIN);
-            put_long(&mut out, 0);
-            put_bytes(&mut out, "ä\"".as_bytes());
-            put_long(&mut out, day);
-            put_long(&mut out, -250);
-            put_bytes(&mut out, &[0xff, 6]);
-            put_bytes(&mut out, raw);
-            out.extend(0.1_f32.to_le_bytes());
-            out.extend(d.to_le_bytes());
-            out.extend([2, 1, 0]);
-            // In 1975; as seconds and milliseconds it would be in other years.
-            put_long(&mut out, 157_766_400_000_001);
-            put_long(&mut out, of_day);
-            out.extend(0x1f0c_4c3e_0000_4000_8000_0000_0000_0001_u128.to_be_bytes());
-            out
-        };
-        let records = [
-            record(-1, 3_600_000, &[0, 255], 1e300),
-            record(2_932_897, -1, b"{", 0.5),
-            record(i32::MAX.into(), 86_399_999, b"", f64::NEG_INFINITY),
-        ];
-        let found = read(&file(&schema, &records), 0, ALL);
-        let expected = concat!(
-            r#"{"id":-9223372036854775808,"s\"":"ä\"","day":"1969-12-31","#,
-            r#""at":"1969-12-31T23:59:59.75Z","price":-2.50,"raw":"AP8=","f":0.1,"d":1"#,
-        );
-        assert!(found[0].0.starts_with(expected), "{}", found[0].0);
-        let end = concat!(
-            r#","list":[true],"local":"1975-01-01T00:00:00.000001","of_day":"01:00:00","#,
-            r#""u":"1f0c4c3e-0000-4000-8000-000000000001"}"#
-        );
-        assert!(found[0].0.ends_with(end), "{}", found[0].0);
-        assert!(serde_json::from_str::<serde_json::Value>(&found[0].0).is_ok());
-        let (body, problem) = &found[1];
-        let expected = "`of_day`: -1/1000 s is not a time of day";
-        assert_eq!(problem.as_deref(), Some(expected));
-        let bytes = BASE64_STANDARD.decode(serde_json::from_str::<String>(body).unwrap());
-        assert_eq!(bytes.unwrap(), records[1], "nothing of it is lost");
-        assert!(found[2].0.contains(r#""raw":"","f":0.1,"d":"-Infinity""#), "{}", found[2].0);
-        assert!(found[2].0.contains(r#""day":"infinity""#), "{}", found[2].0);
-        assert!(found[2].0.contains(r#""of_day":"23:59:59.999""#), "{}", found[2].0);
-        assert_eq!(found[2].1, None);
-    }
-
-    #[test]
-    fn pieces_have_the_same_rows_wherever_reading_begins() {
-        let schema = json!({ "type": "record", "name": "R", "fields": [
-            { "name": "n", "type": "int" },
-        ] });
-        let records: Vec<Vec<u8>> = (0..7).map(|number| vec![number << 1]).collect();
-        let file = file(&schema, &records);
-        let all: Vec<_> = (0..7).map(|number| (format!("{{\"n\":{number}}}"), None)).collect();
-        for (bytes, events) in [(0, 9), (15, 9), (999, 1), (999, 3), (999, 99)] {
-            for passed in 0..=7 {
-                let found = read(&file, passed, PieceLimits { bytes, events });
-                assert_eq!(found, all[passed as usize..], "{bytes} {events} {passed}");
-            }
-        }
-        assert_eq!(read(b"", 0, ALL), []);
-        // Other types have no field names.
-        let file = self::file(&json!("int"), &[vec![2]]);
-        assert!(read(&file, 0, ALL)[0].1.as_ref().unwrap().contains("not a record"));
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! `parquet`: writes Parquet files with flat columns, as declared in the settings.
+//! `parquet`: writes Parquet files with the columns declared in the settings.
 //!
 //! ```text
 //!   event ─► each column's value: a path in the body, a header, the body
@@ -19,9 +19,13 @@ mod buffer;
 mod column;
 mod file;
 pub mod infer;
+mod kind;
+mod nest;
 mod paths;
 mod row;
+mod shape;
 mod value;
+mod written;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +45,7 @@ use self::account::Account;
 use self::body::{Format, Reading};
 use self::column::ColumnConfig;
 use self::row::Rows;
+use self::shape::Leaf;
 pub use self::value::accepted;
 
 /// Maximum size of a row group: the format stores page lengths in 31 bits.
@@ -155,7 +160,7 @@ impl Component for Config {
         });
         Ok(Box::new(Parquet {
             form: Arc::new(Form {
-                schema: column::schema(&columns),
+                schema: shape::schema(&columns),
                 properties: Arc::new(properties.build()),
                 rows: Rows::new(columns, body),
                 group_bytes: self.row_group_size.0,
@@ -197,7 +202,7 @@ impl Encoder for Parquet {
     fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
         let mut unwritable = Vec::new();
         self.form.rows.read(events, |index, row| {
-            if let Err(misfit) = row.each(|_, _| {}) {
+            if let Err(misfit) = row.each(|_| {}) {
                 unwritable.push(Unwritable { index, reason: misfit.to_string() });
             }
         });
@@ -205,11 +210,8 @@ impl Encoder for Parquet {
     }
 
     fn size_bound(&self, events: &Events) -> u64 {
-        let columns = self.form.rows.columns();
         let rows = events.len() as u64;
-        let fixed: u64 = columns.iter().map(|column| column.kind.cost()).sum();
-        let texts = self.form.rows.text_bytes(events);
-        let bytes = rows * fixed + texts;
+        let bytes = self.form.rows.bytes(events);
         // The account may end a row group early, and each one filled by these events starts
         // another.
         let groups = 2 + bytes / self.form.group_bytes;
@@ -239,14 +241,18 @@ impl Form {
         /// Maximum rows and bytes of a page: the library's own limits.
         const PAGE_ROWS: u64 = 20_000;
         const PAGE_BYTES: u64 = 1 << 20;
-        let columns = self.rows.columns();
-        let names: u64 = columns.iter().map(|column| column.name.len() as u64).sum();
-        let count = columns.len() as u64;
+        let leaves = self.rows.leaves();
+        let names: u64 = leaves.iter().map(|leaf| leaf.path_bytes).sum();
+        let count = leaves.len() as u64;
+        // Counts of each level, in pages and chunks.
+        let levels = |leaf: &Leaf| 10 * (leaf.max_def + leaf.max_rep + 2) as u64;
+        let levels: u64 = leaves.iter().map(levels).sum();
+        let around_page = AROUND_PAGE + levels / count.max(1);
         // The last page of each chunk, and its dictionary.
         let pages = count * (rows / PAGE_ROWS + 2 * groups) + bytes / PAGE_BYTES;
-        let chunks = groups * (count * AROUND_CHUNK + names);
+        let chunks = groups * (count * AROUND_CHUNK + names + levels);
         // Incompressible data grows by at most a sixth.
-        bytes + bytes / 6 + pages * AROUND_PAGE + chunks + 512 + 2 * names + 64 * count
+        bytes + bytes / 6 + pages * around_page + chunks + 512 + 2 * names + 64 * count
     }
 }
 

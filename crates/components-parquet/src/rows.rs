@@ -187,4 +187,4 @@ impl FindEvent for File {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

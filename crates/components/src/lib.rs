@@ -61,7 +61,12 @@ pub const UNAVAILABLE: &[Unavailable] = &[
     },
     Unavailable {
         feature: "kafka",
-        components: &[("source", "kafka"), ("sink", "kafka"), ("channel", "kafka")],
+        components: &[
+            ("source", "kafka"),
+            ("interceptor", "avro_rows"),
+            ("sink", "kafka"),
+            ("channel", "kafka"),
+        ],
     },
     Unavailable { feature: "mqtt", components: &[("source", "mqtt"), ("sink", "mqtt")] },
     Unavailable { feature: "nats", components: &[("source", "nats"), ("sink", "nats")] },

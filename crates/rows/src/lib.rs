@@ -5,13 +5,17 @@
 //!   row (body of an event)          C1 | a bit for each column: NULL | values, in order
 //! ```
 //!
-//! Numbers have a fixed width, little-endian. Texts and bytes begin with their length (LEB128). The
+//! Numbers have a fixed width, little-endian. Texts and bytes begin with their length (LEB128). A
+//! list or map begins with its count, and has NULL bits of its own; a struct is like a row. The
 //! first byte, 0xC1, is not part of any UTF-8 text, so that a reader of text or JSON rejects a row.
 //!
 //! | module | contents |
 //! |---|---|
 //! | `schema` | columns and their types |
 //! | `value` | a value of each type |
+//! | `wide` | whole numbers of 256 bits |
+//! | `nested` | lists, structs and maps |
+//! | `limits` | values at the limits of their types |
 //! | `encode` | writes a row |
 //! | `decode` | reads a row; any bytes are safe |
 //! | `text` | values as text and JSON |
@@ -35,16 +39,21 @@
 pub mod calendar;
 mod decode;
 mod encode;
+mod limits;
+mod nested;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod text;
 mod value;
+mod wide;
 
 pub use decode::{Malformed, Row};
 pub use encode::{Mismatch, RowWriter};
+pub use nested::{Items, Key, Nested};
 pub use schema::{Column, InvalidSchema, Schema, Type};
-pub use value::{Decimal, Moment, Value};
+pub use value::{Decimal, LargeDecimal, Moment, Value};
+pub use wide::Wide;
 
 /// Header of an event whose body is a row: its schema.
 pub const SCHEMA_HEADER: &str = "rows.schema";

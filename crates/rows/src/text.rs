@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::calendar::{TimeForm, put_day, put_moment, put_time_of_day};
-use crate::{Decimal, Malformed, Schema, Value};
+use crate::{Decimal, Key, LargeDecimal, Malformed, Nested, Schema, Value};
 
 impl Value<'_> {
-    /// Appends the value as text; nothing for NULL. Bytes become Base64.
+    /// Appends the value as text; nothing for NULL. Bytes become Base64, and lists, structs and
+    /// maps become JSON.
     ///
     /// # Panics
     /// Never: a number has a text.
@@ -17,6 +18,10 @@ impl Value<'_> {
             Self::Bool(it) => out.extend_from_slice(if it { b"true" } else { b"false" }),
             Self::Int32(it) => put_integer(it.into(), out),
             Self::Int64(it) => put_integer(it, out),
+            Self::Uint8(it) => put_digits(it.into(), 1, out),
+            Self::Uint16(it) => put_digits(it.into(), 1, out),
+            Self::Uint32(it) => put_digits(it.into(), 1, out),
+            Self::Uint64(it) => put_digits(it.into(), 1, out),
             Self::Float32(it) if it.is_finite() => {
                 serde_json::to_writer(out, &it).expect("memory takes a finite number");
             }
@@ -26,6 +31,7 @@ impl Value<'_> {
             }
             Self::Float64(it) => out.extend_from_slice(not_finite(it)),
             Self::Decimal(it) => put_decimal(it, out),
+            Self::LargeDecimal(it) => put_large(it, out),
             Self::Date(day) => put_day(day, out),
             Self::Time(nanos) => put_time_of_day(nanos, out),
             Self::Timestamp(it) => put_moment(it, TimeForm::Local, out),
@@ -33,11 +39,13 @@ impl Value<'_> {
             Self::Uuid(bytes) => put_uuid(bytes, out),
             Self::Text(it) | Self::Json(it) => out.extend_from_slice(it.as_bytes()),
             Self::Bytes(it) => out.extend_from_slice(STANDARD.encode(it).as_bytes()),
+            Self::List(it) | Self::Struct(it) | Self::Map(it) => put_nested(it, out),
         }
     }
 
     /// Appends the value as JSON. Decimals, dates and times become strings, and so do numbers that
-    /// JSON does not have: NaN and the infinities.
+    /// JSON does not have: NaN and the infinities. A map becomes an object, whatever type its keys
+    /// have.
     ///
     /// # Panics
     /// Never: any text is a JSON string.
@@ -49,6 +57,13 @@ impl Value<'_> {
             Self::Bool(_)
             | Self::Int32(_)
             | Self::Int64(_)
+            | Self::Uint8(_)
+            | Self::Uint16(_)
+            | Self::Uint32(_)
+            | Self::Uint64(_)
+            | Self::List(_)
+            | Self::Struct(_)
+            | Self::Map(_)
             | Self::Float32(_)
             | Self::Float64(_)
             | Self::Json(_) => self.put_text(out),
@@ -57,6 +72,7 @@ impl Value<'_> {
             }
             // Their texts have no characters that need an escape.
             Self::Decimal(_)
+            | Self::LargeDecimal(_)
             | Self::Date(_)
             | Self::Time(_)
             | Self::Timestamp(_)
@@ -85,6 +101,33 @@ impl Schema {
         out.push(b'}');
         Ok(())
     }
+}
+
+fn put_nested(nested: Nested<'_>, out: &mut Vec<u8>) {
+    let (open, close) = match nested.kind() {
+        crate::Type::List(_) => (b'[', b']'),
+        _ => (b'{', b'}'),
+    };
+    out.push(open);
+    for (at, (key, value)) in nested.items().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        match key {
+            Key::None => {}
+            Key::Field(name) | Key::Value(Value::Text(name)) => {
+                serde_json::to_writer(&mut *out, name).expect("memory takes any text");
+                out.push(b':');
+            }
+            // Other keys have no characters that need an escape.
+            Key::Value(key) => {
+                put_quoted(&key, out);
+                out.push(b':');
+            }
+        }
+        value.put_json(out);
+    }
+    out.push(close);
 }
 
 fn put_quoted(value: &Value<'_>, out: &mut Vec<u8>) {
@@ -140,6 +183,20 @@ fn put_decimal(decimal: Decimal, out: &mut Vec<u8>) {
     }
     let scale = usize::from(decimal.scale);
     put_digits(decimal.digits.unsigned_abs(), scale + 1, out);
+    if scale > 0 {
+        out.insert(out.len() - scale, b'.');
+    }
+}
+
+fn put_large(decimal: LargeDecimal, out: &mut Vec<u8>) {
+    if decimal.is_nan() {
+        return out.extend_from_slice(b"NaN");
+    }
+    if decimal.digits.is_negative() {
+        out.push(b'-');
+    }
+    let scale = usize::from(decimal.scale);
+    decimal.digits.put_digits(scale + 1, out);
     if scale > 0 {
         out.insert(out.len() - scale, b'.');
     }

@@ -1,6 +1,6 @@
 //! A value of each type.
 
-use crate::{NANOS, Type};
+use crate::{NANOS, Nested, Wide};
 
 /// A value of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +35,22 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
     /// JSON.
     Json(&'a str),
+    /// An unsigned integer of 8 bits.
+    Uint8(u8),
+    /// An unsigned integer of 16 bits.
+    Uint16(u16),
+    /// An unsigned integer of 32 bits.
+    Uint32(u32),
+    /// An unsigned integer of 64 bits.
+    Uint64(u64),
+    /// An exact decimal number with 39 to 76 digits.
+    LargeDecimal(LargeDecimal),
+    /// A list.
+    List(Nested<'a>),
+    /// Values with names.
+    Struct(Nested<'a>),
+    /// Pairs.
+    Map(Nested<'a>),
 }
 
 /// A decimal number: digits without their point, and the number of digits after it.
@@ -53,6 +69,22 @@ impl Decimal {
     /// Returns whether it is NaN.
     pub fn is_nan(self) -> bool {
         self.digits == Self::NAN
+    }
+}
+
+/// The same with 39 to 76 digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LargeDecimal {
+    /// The digits, with the sign.
+    pub digits: Wide,
+    /// Digits after the point.
+    pub scale: u8,
+}
+
+impl LargeDecimal {
+    /// Returns whether it is NaN.
+    pub fn is_nan(self) -> bool {
+        self.digits == Wide::MIN
     }
 }
 
@@ -99,9 +131,16 @@ impl Value<'_> {
             Self::Null => "NULL",
             Self::Bool(_) => "a boolean",
             Self::Int32(_) | Self::Int64(_) => "an integer",
+            Self::Uint8(_) | Self::Uint16(_) | Self::Uint32(_) | Self::Uint64(_) => {
+                "an unsigned integer"
+            }
             Self::Float32(_) => "a 32-bit floating-point number",
             Self::Float64(_) => "a 64-bit floating-point number",
             Self::Decimal(_) => "a decimal",
+            Self::LargeDecimal(_) => "a decimal with more than 38 digits",
+            Self::List(_) => "a list",
+            Self::Struct(_) => "a struct",
+            Self::Map(_) => "a map",
             Self::Date(_) => "a date",
             Self::Time(_) => "a time of day",
             Self::Timestamp(_) => "a time without a zone",
@@ -111,53 +150,5 @@ impl Value<'_> {
             Self::Bytes(_) => "bytes",
             Self::Json(_) => "JSON",
         }
-    }
-
-    /// Returns the largest or smallest values of a type, and values near its limits, for tests.
-    pub fn limits(kind: Type) -> Vec<Value<'static>> {
-        let moments = [
-            Moment { seconds: 0, nanos: 0 },
-            Moment { seconds: -1, nanos: 999_999_999 },
-            // 9999-12-31 and 294276-12-31, the last second of PostgreSQL.
-            Moment { seconds: 253_402_300_799, nanos: 999_999_000 },
-            Moment { seconds: 9_224_318_015_999, nanos: 999_999_000 },
-            // 4713 BC.
-            Moment { seconds: -210_866_803_200, nanos: 0 },
-            Moment::INFINITY,
-            Moment::NEG_INFINITY,
-        ];
-        let typed = match kind {
-            Type::Bool => vec![Value::Bool(false), Value::Bool(true)],
-            Type::Int32 => [0, -1, i32::MIN, i32::MAX].map(Value::Int32).to_vec(),
-            Type::Int64 => [0, -1, i64::MIN, i64::MAX].map(Value::Int64).to_vec(),
-            Type::Float32 => {
-                let numbers = [0.0, -0.0, 0.1, f32::MIN_POSITIVE, 1e-45, f32::MAX, f32::NAN];
-                let infinities = [f32::INFINITY, f32::NEG_INFINITY];
-                numbers.into_iter().chain(infinities).map(Value::Float32).collect()
-            }
-            Type::Float64 => {
-                let numbers = [0.0, -0.0, 0.1, f64::MIN_POSITIVE, 5e-324, f64::MAX, f64::NAN];
-                let infinities = [f64::INFINITY, f64::NEG_INFINITY];
-                numbers.into_iter().chain(infinities).map(Value::Float64).collect()
-            }
-            Type::Decimal { precision, scale } => {
-                let most = 10_i128.pow(precision.into()) - 1;
-                let digits = [0, -1, most, -most, Decimal::NAN];
-                digits.map(|digits| Value::Decimal(Decimal { digits, scale })).to_vec()
-            }
-            Type::Date => {
-                // 4713 BC, 1970, 9999, 5874897, and the infinities.
-                let days = [-2_440_550, 0, 2_932_896, 2_145_042_905, i32::MAX, i32::MIN];
-                days.map(Value::Date).to_vec()
-            }
-            Type::Time => [0, 1, crate::NANOS_OF_DAY].map(Value::Time).to_vec(),
-            Type::Timestamp => moments.map(Value::Timestamp).to_vec(),
-            Type::TimestampUtc => moments.map(Value::TimestampUtc).to_vec(),
-            Type::Uuid => [[0; 16], [0xff; 16]].map(Value::Uuid).to_vec(),
-            Type::Text => ["", "null", "\u{1}\"\\\n", "ä€😀"].map(Value::Text).to_vec(),
-            Type::Bytes => [&[][..], &[0, 0xff], &[0xc1; 200]].map(Value::Bytes).to_vec(),
-            Type::Json => ["null", "\"null\"", "[1.10]", "{}"].map(Value::Json).to_vec(),
-        };
-        [Value::Null].into_iter().chain(typed).collect()
     }
 }

@@ -4,15 +4,17 @@
 //! Method: a collector follows a log of JSON lines and stores it in a real HDFS; it is killed twice
 //! with -9, and the files visible then are read, too. Some lines do not fit the columns: they
 //! become dead letters, and do not block others. Each row read by Java is compared with its line,
-//! doubles bit by bit. The same holds for other bodies than JSON ([`bodies`]).
+//! doubles bit by bit. The same holds for other bodies than JSON ([`bodies`]), and pyarrow reads
+//! nested columns ([`nested`]).
 //!
 //! Lane: connector
-//! Needs: hdfs javac
+//! Needs: hdfs javac python3
 //! Weight: 0
 //! Limit: 10m
 //! Paths: crates/components-parquet crates/components-hdfs
 
 mod bodies;
+mod nested;
 
 use std::collections::BTreeSet;
 use std::fs;

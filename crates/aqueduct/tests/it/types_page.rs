@@ -10,8 +10,11 @@ use rows::{Type, Value};
 const BEGIN: &str = "<!-- begin: generated from the conversions of the code -->\n";
 const END: &str = "<!-- end: generated -->";
 
-fn name(kind: Type) -> String {
-    kind.to_string().replace("12,2", "p,s")
+fn name(kind: &Type) -> String {
+    match kind {
+        Type::Decimal { precision: 39.., .. } => "decimal(p,s), p > 38".to_owned(),
+        kind => kind.to_string().replace("12,2", "p,s"),
+    }
 }
 
 fn text(put: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -26,7 +29,7 @@ fn sources(page: &mut String) {
     page.push_str("| database | column | value | column of `aqueduct import` in Parquet |\n");
     page.push_str("|---|---|---|---|\n");
     for it in conversions() {
-        let value = name(it.value);
+        let value = name(&it.value);
         let file = it.file.in_parquet().replace("type = ", "").replace('"', "");
         let file = file.replace(", precision = ", "(").replace(", scale = ", ",");
         let file = if file.contains('(') { file + ")" } else { file };
@@ -38,7 +41,7 @@ fn sources(page: &mut String) {
 fn targets(page: &mut String) {
     page.push_str("\n## From a value to a column, text and JSON\n\n");
     page.push_str("| value | column of the encoder `parquet` | text | JSON |\n|---|---|---|---|\n");
-    for kind in Type::ALL {
+    for kind in &Type::all() {
         let columns = accepted(kind).into_iter();
         let columns = columns.map(|(column, is_all)| {
             let column = column.replace("decimal(38,10)", "decimal");
@@ -53,7 +56,7 @@ fn targets(page: &mut String) {
     page.push_str("\n\\* Only some of the values; a row with another one becomes a dead letter.\n");
 }
 
-fn example(kind: Type) -> Value<'static> {
+fn example(kind: &Type) -> Value<'static> {
     let at = rows::Moment { seconds: 1_769_860_800, nanos: 500_000_000 };
     match kind {
         Type::Bool => Value::Bool(true),
@@ -61,7 +64,18 @@ fn example(kind: Type) -> Value<'static> {
         Type::Int64 => Value::Int64(9_223_372_036_854_775_807),
         Type::Float32 => Value::Float32(0.1),
         Type::Float64 => Value::Float64(f64::NAN),
-        Type::Decimal { scale, .. } => Value::Decimal(rows::Decimal { digits: 110, scale }),
+        Type::Decimal { precision: ..=38, scale } => {
+            Value::Decimal(rows::Decimal { digits: 110, scale: *scale })
+        }
+        Type::Decimal { scale, .. } => {
+            let digits = rows::Wide::from_digits(false, &"9".repeat(39)).unwrap();
+            Value::LargeDecimal(rows::LargeDecimal { digits, scale: *scale })
+        }
+        Type::Uint8 => Value::Uint8(255),
+        Type::Uint16 => Value::Uint16(65_535),
+        Type::Uint32 => Value::Uint32(4_294_967_295),
+        Type::Uint64 => Value::Uint64(18_446_744_073_709_551_615),
+        Type::List(_) | Type::Struct(_) | Type::Map { .. } => Value::limits(kind)[3],
         Type::Date => Value::Date(-735_160),
         Type::Time => Value::Time(86_400_000_000_000),
         Type::Timestamp => Value::Timestamp(at),

@@ -11,10 +11,11 @@ use ::parquet::errors::Result;
 use ::parquet::file::writer::SerializedColumnWriter;
 use bytes::Bytes;
 
-use super::column::Column;
+use super::nest::Cell;
+use super::shape::Leaf;
 use super::value::Value;
 
-/// Byte array rows per call of the library, which needs a handle for each.
+/// Byte array values per call of the library, which needs a handle for each.
 const AT_ONCE: usize = 8 << 10;
 
 /// Values in memory.
@@ -29,18 +30,31 @@ enum Values {
     Fixed(Vec<FixedLenByteArray>),
 }
 
-/// A column of a row group in memory.
+/// A leaf of a row group in memory.
 pub(super) struct Buffer {
     values: Values,
-    /// Whether each row has a value; `None` if all have.
-    levels: Option<Vec<i16>>,
+    /// How many of the fields around each value exist; `None` if all must exist.
+    defs: Option<Vec<i16>>,
+    /// In which list each value begins a new item; `None` outside of lists.
+    reps: Option<Vec<i16>>,
+    /// Definition level of a value.
+    max_def: i16,
+}
+
+/// Levels of the values that are written.
+#[derive(Clone, Copy)]
+struct Levels<'a> {
+    defs: Option<&'a [i16]>,
+    reps: Option<&'a [i16]>,
+    max_def: i16,
 }
 
 impl Buffer {
     /// Creates an empty buffer.
-    pub(super) fn new(column: &Column) -> Self {
-        let levels = (!column.required).then(Vec::new);
-        let values = match column.kind.physical() {
+    pub(super) fn new(leaf: &Leaf) -> Self {
+        let defs = (leaf.max_def > 0).then(Vec::new);
+        let reps = (leaf.max_rep > 0).then(Vec::new);
+        let values = match leaf.kind.physical() {
             Physical::BOOLEAN => Values::Bool(Vec::new()),
             Physical::INT32 => Values::Int32(Vec::new()),
             Physical::FLOAT => Values::Float(Vec::new()),
@@ -49,16 +63,19 @@ impl Buffer {
             Physical::FIXED_LEN_BYTE_ARRAY => Values::Fixed(Vec::new()),
             Physical::INT64 | Physical::INT96 => Values::Int64(Vec::new()),
         };
-        Self { values, levels }
+        Self { values, defs, reps, max_def: leaf.max_def }
     }
 
-    /// Adds the value of a row. Returns the length of its text.
+    /// Adds a value, or a place without a value. Returns the length of its text.
     ///
     /// # Panics
     /// The value has another type.
-    pub(super) fn push(&mut self, value: Value<'_>) -> usize {
-        if let Some(levels) = &mut self.levels {
-            levels.push(i16::from(value != Value::Null));
+    pub(super) fn push(&mut self, Cell { value, def, rep, .. }: Cell<'_>) -> usize {
+        if let Some(defs) = &mut self.defs {
+            defs.push(def);
+        }
+        if let Some(reps) = &mut self.reps {
+            reps.push(rep);
         }
         match (&mut self.values, value) {
             (_, Value::Null) => {}
@@ -69,6 +86,11 @@ impl Buffer {
             (Values::Double(values), Value::Double(value)) => values.push(value),
             (Values::Fixed(values), Value::Fixed(value)) => {
                 values.push(ByteArray::from(&value.to_be_bytes()[..]).into());
+            }
+            (Values::Fixed(values), Value::Wide(value)) => {
+                let mut bytes = value.to_le_bytes();
+                bytes.reverse();
+                values.push(ByteArray::from(&bytes[..]).into());
             }
             (Values::Bytes(texts, ends), Value::Bytes(value)) => {
                 texts.extend_from_slice(&value);
@@ -85,8 +107,8 @@ impl Buffer {
     /// # Errors
     /// Errors of the library.
     pub(super) fn write(&mut self, out: &mut SerializedColumnWriter<'_>) -> Result<()> {
-        let levels = self.levels.as_mut().map(mem::take);
-        let levels = levels.as_deref();
+        let (defs, reps) = (self.defs.as_mut().map(mem::take), self.reps.as_mut().map(mem::take));
+        let levels = Levels { defs: defs.as_deref(), reps: reps.as_deref(), max_def: self.max_def };
         match &mut self.values {
             Values::Bool(values) => all::<BoolType>(out, &mem::take(values), levels),
             Values::Int32(values) => all::<Int32Type>(out, &mem::take(values), levels),
@@ -102,25 +124,29 @@ impl Buffer {
 fn all<T: DataType>(
     out: &mut SerializedColumnWriter<'_>,
     values: &[T::T],
-    levels: Option<&[i16]>,
+    levels: Levels<'_>,
 ) -> Result<()> {
-    out.typed::<T>().write_batch(values, levels, None).map(|_| ())
+    out.typed::<T>().write_batch(values, levels.defs, levels.reps).map(|_| ())
 }
 
 fn texts_of(
     out: &mut SerializedColumnWriter<'_>,
     texts: Vec<u8>,
     ends: &[usize],
-    levels: Option<&[i16]>,
+    levels: Levels<'_>,
 ) -> Result<()> {
     let texts = Bytes::from(texts);
-    let rows = levels.map_or(ends.len(), <[i16]>::len);
-    let (mut start, mut at) = (0, 0);
-    for first in (0..rows).step_by(AT_ONCE) {
-        let place = first..rows.min(first + AT_ONCE);
-        let levels = levels.map(|levels| &levels[place.clone()]);
-        let count =
-            levels.map_or(place.len(), |levels| levels.iter().filter(|it| **it > 0).count());
+    let places = levels.defs.map_or(ends.len(), <[i16]>::len);
+    let (mut start, mut at, mut first) = (0, 0, 0);
+    while first < places {
+        let mut end = places.min(first + AT_ONCE);
+        // A call begins with a row, not within a list.
+        while levels.reps.is_some_and(|reps| end < places && reps[end] > 0) {
+            end += 1;
+        }
+        let defs = levels.defs.map(|defs| &defs[first..end]);
+        let is_value = |def: &&i16| **def == levels.max_def;
+        let count = defs.map_or(end - first, |defs| defs.iter().filter(is_value).count());
         let values = ends[at..at + count].iter().map(|end| {
             let text = texts.slice(start..*end);
             start = *end;
@@ -128,7 +154,9 @@ fn texts_of(
         });
         let values: Vec<ByteArray> = values.collect();
         at += count;
-        out.typed::<ByteArrayType>().write_batch(&values, levels, None)?;
+        let reps = levels.reps.map(|reps| &reps[first..end]);
+        out.typed::<ByteArrayType>().write_batch(&values, defs, reps)?;
+        first = end;
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
-//! A column: its validated settings, and its entry in the file schema.
+//! A column: its validated settings.
 
-use std::sync::Arc;
-
-use ::parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
-use ::parquet::schema::types::{Type, TypePtr};
 use pipeline::BuildError;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+
+use super::kind::{ColumnType, DIGITS_MAX, Kind};
+use super::shape::{Field, Shape, number};
+use super::written::WrittenType;
 
 /// One column.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 pub(super) struct ColumnConfig {
     /// Name of the column in the file.
     name: String,
-    /// Type of the values.
+    /// Type of the values: a name, or a nested type such as `list<string>`.
     #[serde(rename = "type")]
-    kind: ColumnType,
+    kind: WrittenType,
     /// Source of a value: a path in the body (`user.id`), which has the format `format`;
     /// `header:NAME`; or `body`, the whole body. In a path, `\` escapes the next character.
     /// Default: the key, field or value `name` of the body.
@@ -25,75 +25,16 @@ pub(super) struct ColumnConfig {
     /// Whether an event without a value is rejected. Otherwise the value is null.
     #[serde(default)]
     required: bool,
-    /// With `decimal`: number of digits, 1 to 38.
+    /// With `decimal`: number of digits, 1 to 76.
     #[serde(default)]
     precision: Option<u8>,
     /// With `decimal`: number of digits after the decimal point. Default: 0.
     #[serde(default)]
     scale: Option<u8>,
     /// Id of the column in the file, as an existing Iceberg table has it. Default: the position of
-    /// the column, starting at 1.
+    /// the column, starting at 1. Values in nested types get the next unused ids.
     #[serde(default)]
     field_id: Option<i32>,
-}
-
-/// What the values of a column are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ColumnType {
-    /// `true` or `false`.
-    Bool,
-    /// A whole number of 32 bits.
-    Int32,
-    /// A whole number of 64 bits.
-    Int64,
-    /// A number, rounded to 32 bits.
-    Float,
-    /// A number, rounded to 64 bits.
-    Double,
-    /// An exact number of `precision` digits: in JSON a number, or its text as a string.
-    Decimal,
-    /// UTF-8 text.
-    String,
-    /// Bytes of the body, a header, or a JSON string.
-    Bytes,
-    /// The text of any JSON value, as it is written.
-    Json,
-    /// JSON in a text: in JSON a string that contains JSON, so that JSON `null` differs from NULL.
-    JsonText,
-    /// A day: `2026-11-25`.
-    Date,
-    /// A time: RFC 3339 with an offset, or a whole number of milliseconds since 1970.
-    TimestampMillis,
-    /// The same in microseconds.
-    TimestampMicros,
-}
-
-impl ColumnType {
-    /// All types without parameters.
-    pub(super) const PLAIN: [Self; 12] = [
-        Self::Bool,
-        Self::Int32,
-        Self::Int64,
-        Self::Float,
-        Self::Double,
-        Self::String,
-        Self::Bytes,
-        Self::Json,
-        Self::JsonText,
-        Self::Date,
-        Self::TimestampMillis,
-        Self::TimestampMicros,
-    ];
-}
-
-/// A type with its parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A type named in the settings.
-    Plain(ColumnType),
-    /// Total digits, and digits after the point.
-    Decimal { precision: u8, scale: u8 },
 }
 
 /// Source of a column's values.
@@ -110,118 +51,22 @@ pub(super) enum Source {
 /// A validated column.
 #[derive(Debug)]
 pub(super) struct Column {
-    pub(super) name: String,
-    pub(super) kind: Kind,
+    pub(super) field: Field,
     pub(super) source: Source,
-    pub(super) required: bool,
-    /// Its id in the file.
-    pub(super) id: i32,
 }
 
-/// Digits that fit into 4 and 8 bytes; longer decimals take [`FIXED`] bytes.
-const DIGITS_INT32: u8 = 9;
-const DIGITS_INT64: u8 = 18;
-const DIGITS_MAX: u8 = 38;
-/// Bytes of a long decimal.
-pub(super) const FIXED: usize = 16;
-
-impl Kind {
-    /// Returns the storage type.
-    pub(super) fn physical(self) -> Physical {
-        match self {
-            Self::Decimal { precision: ..=DIGITS_INT32, .. } => Physical::INT32,
-            Self::Decimal { precision: ..=DIGITS_INT64, .. } => Physical::INT64,
-            Self::Decimal { .. } => Physical::FIXED_LEN_BYTE_ARRAY,
-            Self::Plain(kind) => match kind {
-                ColumnType::Bool => Physical::BOOLEAN,
-                ColumnType::Int32 | ColumnType::Date => Physical::INT32,
-                ColumnType::Float => Physical::FLOAT,
-                ColumnType::Double => Physical::DOUBLE,
-                ColumnType::String
-                | ColumnType::Bytes
-                | ColumnType::Json
-                | ColumnType::JsonText => Physical::BYTE_ARRAY,
-                ColumnType::Int64
-                | ColumnType::TimestampMillis
-                | ColumnType::TimestampMicros
-                | ColumnType::Decimal => Physical::INT64,
-            },
+impl Column {
+    /// Returns the type of its values; `None` if they are nested.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        match &self.field.shape {
+            Shape::Leaf(kind, _) => Some(*kind),
+            Shape::List(_) | Shape::Struct(_) | Shape::Map(..) => None,
         }
     }
 
-    /// Returns whether values have a variable length.
-    pub(super) fn is_bytes(self) -> bool {
-        self.physical() == Physical::BYTE_ARRAY
-    }
-
-    /// Returns an upper bound of a value's size in memory and in a file, without its text: a
-    /// length, a level, and its dictionary index.
-    pub(super) fn cost(self) -> u64 {
-        let value = match self.physical() {
-            Physical::BOOLEAN => 1,
-            Physical::INT32 | Physical::FLOAT | Physical::BYTE_ARRAY => 4,
-            Physical::FIXED_LEN_BYTE_ARRAY => FIXED as u64,
-            Physical::INT64 | Physical::DOUBLE | Physical::INT96 => 8,
-        };
-        value + 5
-    }
-
-    /// Returns the Hive name of the type.
-    pub(super) fn in_table(self) -> String {
-        let name = match self {
-            Self::Decimal { .. } => return self.to_string(),
-            Self::Plain(plain) => match plain {
-                ColumnType::Bool => "boolean",
-                ColumnType::Int32 => "int",
-                ColumnType::Int64 => "bigint",
-                ColumnType::Float => "float",
-                ColumnType::Double => "double",
-                // Decimals are never plain.
-                ColumnType::Decimal => "decimal",
-                ColumnType::String | ColumnType::Json | ColumnType::JsonText => "string",
-                ColumnType::Bytes => "binary",
-                ColumnType::Date => "date",
-                ColumnType::TimestampMillis | ColumnType::TimestampMicros => "timestamp",
-            },
-        };
-        name.to_owned()
-    }
-
-    /// Returns the Iceberg name of the type, if Iceberg has it.
-    pub(super) fn in_iceberg(self) -> Option<String> {
-        match self {
-            Self::Plain(ColumnType::TimestampMicros) => Some("timestamptz".to_owned()),
-            // Iceberg stores times in microseconds.
-            Self::Plain(ColumnType::TimestampMillis) => None,
-            Self::Plain(ColumnType::Int64) => Some("long".to_owned()),
-            other => Some(other.in_table()),
-        }
-    }
-
-    fn logical(self) -> Option<LogicalType> {
-        let plain = match self {
-            Self::Decimal { precision, scale } => {
-                return Some(LogicalType::decimal(scale.into(), precision.into()));
-            }
-            Self::Plain(plain) => plain,
-        };
-        match plain {
-            ColumnType::String => Some(LogicalType::String),
-            ColumnType::Json | ColumnType::JsonText => Some(LogicalType::Json),
-            ColumnType::Date => Some(LogicalType::Date),
-            ColumnType::TimestampMillis => Some(LogicalType::timestamp(true, TimeUnit::MILLIS)),
-            ColumnType::TimestampMicros => Some(LogicalType::timestamp(true, TimeUnit::MICROS)),
-            _ => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
-            Self::Plain(kind) => kind.serialize(f),
-        }
+    /// Returns whether values are not nested and have a variable length.
+    pub(super) fn is_bytes(&self) -> bool {
+        self.kind().is_some_and(Kind::is_bytes)
     }
 }
 
@@ -242,20 +87,21 @@ pub(super) fn read(configs: Vec<ColumnConfig>) -> Result<Vec<Column>, BuildError
         if name.is_empty() || name.contains('\0') {
             return Err(invalid("name", "must not be empty or contain NUL".to_owned()));
         }
-        if columns.iter().any(|other| other.name.eq_ignore_ascii_case(&name)) {
+        if columns.iter().any(|other| other.field.name.eq_ignore_ascii_case(&name)) {
             let problem = format!("must be unique, but `{name}` appears twice (Hive ignores case)");
             return Err(invalid("name", problem));
         }
-        let kind = match (config.kind, config.precision, config.scale.unwrap_or(0)) {
-            (ColumnType::Decimal, Some(precision @ 1..=DIGITS_MAX), scale) => {
+        let shape = match (config.kind, config.precision, config.scale.unwrap_or(0)) {
+            (WrittenType::Plain(ColumnType::Decimal), Some(precision @ 1..=DIGITS_MAX), scale) => {
                 if scale > precision {
                     let problem = "must be at most `precision`".to_owned();
                     return Err(invalid("scale", problem));
                 }
-                Kind::Decimal { precision, scale }
+                Shape::Leaf(Kind::Decimal { precision, scale }, 0)
             }
-            (ColumnType::Decimal, ..) => {
-                return Err(invalid("precision", "must be from 1 to 38 for a decimal".to_owned()));
+            (WrittenType::Plain(ColumnType::Decimal), ..) => {
+                let problem = format!("must be from 1 to {DIGITS_MAX} for a decimal");
+                return Err(invalid("precision", problem));
             }
             (_, Some(_), _) => {
                 return Err(invalid(
@@ -266,7 +112,10 @@ pub(super) fn read(configs: Vec<ColumnConfig>) -> Result<Vec<Column>, BuildError
             (_, None, 1..) => {
                 return Err(invalid("scale", "applies only to `decimal`: remove it".to_owned()));
             }
-            (kind, None, 0) => Kind::Plain(kind),
+            (WrittenType::Plain(kind), None, 0) => Shape::Leaf(Kind::Plain(kind), 0),
+            (WrittenType::Text(text), None, 0) => {
+                Shape::parse(&text).map_err(|problem| invalid("type", problem))?
+            }
         };
         let source = match &config.from {
             None => Source::Path(vec![name.clone()]),
@@ -276,12 +125,14 @@ pub(super) fn read(configs: Vec<ColumnConfig>) -> Result<Vec<Column>, BuildError
             })?,
         };
         let id = config.field_id.unwrap_or(index as i32 + 1);
-        if id < 1 || columns.iter().any(|other| other.id == id) {
+        if id < 1 || columns.iter().any(|other| other.field.id == id) {
             let problem = format!("must be unique and greater than 0, but is {id}");
             return Err(invalid("field_id", problem));
         }
-        columns.push(Column { name, kind, source, required: config.required, id });
+        let field = Field { name, shape, required: config.required, id };
+        columns.push(Column { field, source });
     }
+    number(columns.iter_mut().map(|column| &mut column.field).collect());
     Ok(columns)
 }
 
@@ -303,27 +154,6 @@ fn source(from: &str) -> Option<Source> {
         }
     }
     keys.iter().all(|key| !key.is_empty()).then_some(Source::Path(keys))
-}
-
-/// Returns the schema of a file.
-pub(super) fn schema(columns: &[Column]) -> TypePtr {
-    let fields = columns.iter().map(|column| {
-        let repetition = if column.required { Repetition::REQUIRED } else { Repetition::OPTIONAL };
-        let physical = column.kind.physical();
-        let mut field = Type::primitive_type_builder(&column.name, physical)
-            .with_id(Some(column.id))
-            .with_repetition(repetition)
-            .with_logical_type(column.kind.logical());
-        if let Kind::Decimal { precision, scale } = column.kind {
-            field = field.with_precision(precision.into()).with_scale(scale.into());
-        }
-        if physical == Physical::FIXED_LEN_BYTE_ARRAY {
-            field = field.with_length(FIXED as i32);
-        }
-        Arc::new(field.build().expect("types and digits were checked"))
-    });
-    let schema = Type::group_type_builder("event").with_fields(fields.collect());
-    Arc::new(schema.build().expect("a group takes any columns"))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl File {
     pub(super) fn new(form: Arc<Form>, share: Share) -> Self {
         let (schema, properties) = (Arc::clone(&form.schema), Arc::clone(&form.properties));
         let writer = SerializedFileWriter::new(Vec::new(), schema, properties).expect(NEVER);
-        let buffers = form.rows.columns().iter().map(Buffer::new).collect();
+        let buffers = form.rows.leaves().iter().map(Buffer::new).collect();
         let (writer, written) = (Some(writer), Written::default());
         Self { form, writer, buffers, rows: 0, held: 0, written, share }
     }
@@ -69,13 +69,14 @@ impl File {
 impl FileEncoder for File {
     fn encode(&mut self, events: &Events) -> Bytes {
         let form = Arc::clone(&self.form);
-        let row_cost: u64 = form.rows.columns().iter().map(|column| column.kind.cost()).sum();
+        let costs: Vec<u64> = form.rows.leaves().iter().map(|leaf| leaf.kind.cost()).collect();
         form.rows.read(events, |_, row| {
-            let mut texts = 0;
-            let fits = row.each(|column, value| texts += self.buffers[column].push(value));
+            let fits = row.each(|cell| {
+                let leaf = cell.leaf;
+                self.held += costs[leaf] + self.buffers[leaf].push(cell) as u64;
+            });
             fits.unwrap_or_else(|misfit| unreachable!("an event is unwritable: {misfit}"));
             self.rows += 1;
-            self.held += row_cost + texts as u64;
             if self.held >= form.group_bytes {
                 self.close_group();
             }

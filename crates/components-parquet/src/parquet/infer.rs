@@ -14,7 +14,7 @@ use formats::csv::Csv;
 use formats::json;
 use serde_json::Value as Json;
 
-use super::column::{ColumnType, Kind};
+use super::kind::{ColumnType, Kind};
 use super::value::{Found, value};
 
 /// An error in a sample, with its line.

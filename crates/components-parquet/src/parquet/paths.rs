@@ -3,7 +3,7 @@
 //! Values are not converted, in JSON not even parsed: the column interprets them, so that numbers
 //! are parsed once, exactly. The whole body is checked; a truncated object is an error.
 
-use ::rows::Value as Typed;
+use ::rows::{Key as TypedKey, Nested, Value as Typed};
 use formats::avro::schema::value::{Datum, Value as Item};
 use std::borrow::Cow;
 use std::fmt;
@@ -106,7 +106,7 @@ impl Paths {
     /// Handles the value of a typed row.
     ///
     /// # Errors
-    /// A path leads through something other than a JSON object.
+    /// A path leads through something other than a struct, a map or a JSON object.
     pub(super) fn take_value<'e>(
         &self,
         value: Typed<'e>,
@@ -121,8 +121,25 @@ impl Paths {
                 Some(b'n') => Ok(()),
                 _ => Err(Unread::Within(self.keys[0].1.first(), name(text))),
             },
+            Typed::Struct(nested) | Typed::Map(nested) => self.take_nested(nested, found),
             other => Err(Unread::Within(self.keys[0].1.first(), other.noun())),
         }
+    }
+
+    /// Handles the fields of a struct, or the entries of a map by their texts.
+    fn take_nested<'e>(&self, nested: Nested<'e>, found: &mut [Found<'e>]) -> Result<(), Unread> {
+        let mut problem = None;
+        for (key, value) in nested.items() {
+            let name = match key {
+                TypedKey::Field(name) | TypedKey::Value(Typed::Text(name)) => name,
+                TypedKey::Value(_) | TypedKey::None => continue,
+            };
+            if let Some(paths) = self.below(name) {
+                paths.forget(found);
+                problem = paths.take_value(value, found).err().or(problem);
+            }
+        }
+        problem.map_or(Ok(()), Err)
     }
 
     fn take_datum<'e>(&self, datum: Datum<'e>, found: &mut [Found<'e>]) -> Result<(), Unread> {

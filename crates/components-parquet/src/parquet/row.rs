@@ -6,13 +6,17 @@ use pipeline::{Events, TableField};
 
 use super::body::Body;
 use super::column::{Column, Source};
+use super::kind::Kind;
+use super::nest::{Cell, Walk};
 use super::paths::Unread;
+use super::shape::{Field, Leaf, Shape, leaves};
 use super::value::{Found, Problem, Value, value};
 
 /// The columns, and the reader of bodies.
 #[derive(Debug)]
 pub(super) struct Rows {
     columns: Vec<Column>,
+    leaves: Vec<Leaf>,
     body: Box<dyn Body>,
 }
 
@@ -33,44 +37,50 @@ pub(super) enum Misfit<'r> {
     Within(&'r Column, Problem),
     Missing(&'r Column),
     Value(&'r Column, Problem),
+    /// A value within a column; a sentence.
+    Nested(String),
 }
 
 impl Rows {
     /// Returns the columns' lower-case names and Hive types.
     pub(super) fn table_columns(&self) -> Vec<(String, String)> {
-        let column = |column: &Column| (column.name.to_ascii_lowercase(), column.kind.in_table());
+        let column = |column: &Column| {
+            (column.field.name.to_ascii_lowercase(), column.field.shape.in_table())
+        };
         self.columns.iter().map(column).collect()
     }
 
     /// Returns the columns with their ids in a file.
     pub(super) fn table_fields(&self) -> Vec<TableField> {
         let field = |column: &Column| TableField {
-            id: column.id,
-            name: column.name.clone(),
-            kind: column.kind.in_iceberg(),
-            required: column.required,
+            id: column.field.id,
+            name: column.field.name.clone(),
+            kind: column.kind().and_then(Kind::in_iceberg),
+            required: column.field.required,
         };
         self.columns.iter().map(field).collect()
     }
 
     /// Creates rows of these columns, for bodies of this format.
     pub(super) fn new(columns: Vec<Column>, body: Box<dyn Body>) -> Self {
-        Self { columns, body }
+        Self { leaves: leaves(&columns), columns, body }
     }
 
-    /// Returns the columns, in order.
-    pub(super) fn columns(&self) -> &[Column] {
-        &self.columns
+    /// Returns the columns of the file.
+    pub(super) fn leaves(&self) -> &[Leaf] {
+        &self.leaves
     }
 
-    /// Returns an upper bound of the text size of all rows.
-    pub(super) fn text_bytes(&self, events: &Events) -> u64 {
-        let columns = self.columns.iter().filter(|column| column.kind.is_bytes());
-        let Some(within) = self.body.text_bound(events, &self.columns) else {
+    /// Returns an upper bound of the size of all values in memory.
+    pub(super) fn bytes(&self, events: &Events) -> u64 {
+        let is_flat = self.columns.iter().all(|column| column.kind().is_some());
+        let bound = || self.body.text_bound(events, &self.columns);
+        let Some(within) = is_flat.then(bound).flatten() else {
             let mut bytes = 0;
             self.read(events, |_, row| {
                 // Events that do not fit are not written.
-                let _fits = row.each(|_, value| {
+                let _fits = row.each(|Cell { leaf, value, .. }| {
+                    bytes += self.leaves[leaf].kind.cost();
                     if let Value::Bytes(text) = value {
                         bytes += text.len() as u64;
                     }
@@ -78,12 +88,14 @@ impl Rows {
             });
             return bytes;
         };
+        let fixed: u64 = self.leaves.iter().map(|leaf| leaf.kind.cost()).sum();
+        let columns = self.columns.iter().filter(|column| column.is_bytes());
         let of_column = |column: &Column| match &column.source {
             Source::Header(name) => events.values(name).flatten().map(|it| it.len() as u64).sum(),
             Source::Body => events.body_bytes(),
             Source::Path(_) => 0,
         };
-        within + columns.map(of_column).sum::<u64>()
+        within + columns.map(of_column).sum::<u64>() + events.len() as u64 * fixed
     }
 
     /// Passes each event to `each`, with its index.
@@ -113,11 +125,11 @@ impl Rows {
 }
 
 impl<'e> Row<'_, 'e> {
-    /// Passes the value of each column to `each`, with the column's index.
+    /// Passes the values of each column to `each`.
     ///
     /// # Errors
-    /// A column has no valid value. Earlier columns may already have been passed on.
-    pub(super) fn each(&self, mut each: impl FnMut(usize, Value<'e>)) -> Result<(), Misfit<'_>> {
+    /// A column has no valid value. Earlier values may already have been passed on.
+    pub(super) fn each(&self, mut each: impl FnMut(Cell<'e>)) -> Result<(), Misfit<'_>> {
         let within = match &self.within {
             Ok(within) => within,
             Err(Unread::Body(reason)) => return Err(Misfit::Body(reason)),
@@ -130,9 +142,17 @@ impl<'e> Row<'_, 'e> {
                 Source::Path(_) => within[index],
                 Source::Header(_) | Source::Body => self.whole[index],
             };
-            match value(column.kind, found) {
-                Ok(Value::Null) if column.required => return Err(Misfit::Missing(column)),
-                Ok(value) => each(index, value),
+            let required = column.field.required;
+            let Shape::Leaf(kind, leaf) = column.field.shape else {
+                Walk::new(&mut each).column(&column.field, found).map_err(Misfit::Nested)?;
+                continue;
+            };
+            match value(kind, found) {
+                Ok(Value::Null) if required => return Err(Misfit::Missing(column)),
+                Ok(value) => {
+                    let def = i16::from(!required && value != Value::Null);
+                    each(Cell { leaf, value, def, rep: 0 });
+                }
                 Err(problem) => return Err(Misfit::Value(column, problem)),
             }
         }
@@ -144,17 +164,18 @@ impl fmt::Display for Misfit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Body(reason) => f.write_str(reason),
+            Self::Nested(reason) => f.write_str(reason),
             Self::Within(column, problem) => {
-                let Column { name, .. } = column;
+                let Field { name, .. } = &column.field;
                 write!(f, "column `{name}`: its path needs an object, but the event has {problem}")
             }
             Self::Missing(column) => {
-                let Column { name, kind, .. } = column;
-                write!(f, "column `{name}` ({kind}) is required, but missing or null")
+                let Field { name, shape, .. } = &column.field;
+                write!(f, "column `{name}` ({shape}) is required, but missing or null")
             }
             Self::Value(column, problem) => {
-                let Column { name, kind, .. } = column;
-                write!(f, "column `{name}` ({kind}) does not accept {problem}")
+                let Field { name, shape, .. } = &column.field;
+                write!(f, "column `{name}` ({shape}) does not accept {problem}")
             }
         }
     }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod formats;
+mod nested;
 mod typed;
 
 fn context() -> BuildContext {
@@ -199,7 +200,7 @@ fn open_files_share_one_account_and_give_back_what_they_held() {
     };
     let body = reading.body(&columns).unwrap();
     let form = Arc::new(Form {
-        schema: column::schema(&columns),
+        schema: shape::schema(&columns),
         properties: Arc::new(WriterProperties::new()),
         rows: Rows::new(columns, body),
         group_bytes: 1 << 20,
@@ -249,8 +250,9 @@ fn settings_that_cannot_work_are_refused_by_name() {
         (column(json!({ "precision": 3 })), "columns.0.precision"),
         (column(json!({ "scale": 3 })), "columns.0.scale"),
         (column(json!({ "type": "decimal" })), "columns.0.precision"),
-        (column(json!({ "type": "decimal", "precision": 39 })), "columns.0.precision"),
+        (column(json!({ "type": "decimal", "precision": 77 })), "columns.0.precision"),
         (column(json!({ "type": "decimal", "precision": 3, "scale": 4 })), "columns.0.scale"),
+        (column(json!({ "type": "list<text>" })), "columns.0.type"),
         (json!({ "columns": every_type(), "row_group_size": "1KiB" }), "row_group_size"),
         (json!({ "columns": every_type(), "memory_max": "63MiB" }), "memory_max"),
     ] {

@@ -11,7 +11,9 @@ use serde_json::value::RawValue;
 
 pub(super) use self::avro::noun;
 pub use self::typed::accepted;
-use super::column::{ColumnType, Kind};
+use ::rows::Wide;
+
+use super::kind::{ColumnType, DIGITS_FIXED16, Kind};
 
 /// The value that a column finds.
 #[derive(Debug, Clone, Copy)]
@@ -38,14 +40,33 @@ pub(super) enum Value<'a> {
     Float(f32),
     Double(f64),
     Bytes(Cow<'a, [u8]>),
-    /// A long decimal, big-endian.
+    /// A decimal with 19 to 38 digits.
     Fixed(i128),
+    /// A decimal with more digits.
+    Wide(Wide),
+}
+
+impl Value<'_> {
+    /// Copies the text.
+    pub(super) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Bytes(text) => Value::Bytes(text.into_owned().into()),
+            Self::Null => Value::Null,
+            Self::Bool(it) => Value::Bool(it),
+            Self::Int32(it) => Value::Int32(it),
+            Self::Int64(it) => Value::Int64(it),
+            Self::Float(it) => Value::Float(it),
+            Self::Double(it) => Value::Double(it),
+            Self::Fixed(it) => Value::Fixed(it),
+            Self::Wide(it) => Value::Wide(it),
+        }
+    }
 }
 
 /// A noun for a value that does not fit.
 pub(super) type Problem = &'static str;
 
-const NO_UTF8: Problem = "text that is not UTF-8";
+pub(super) const NO_UTF8: Problem = "text that is not UTF-8";
 const RANGE: Problem = "a number out of range";
 const FINER: Problem = "a time with too many fractional digits";
 
@@ -75,18 +96,14 @@ pub(super) fn value(kind: Kind, found: Found<'_>) -> Result<Value<'_>, Problem> 
         ColumnType::Float | ColumnType::Double if raw.starts_with('"') => {
             not_finite(plain, &string(raw)?).ok_or_else(|| name(raw))
         }
-        ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float | ColumnType::Double => {
-            of_number(plain, number(raw)?)
-        }
+        _ if plain.is_number() => of_number(plain, number(raw)?),
         ColumnType::TimestampMillis | ColumnType::TimestampMicros if !raw.starts_with('"') => {
             of_number(ColumnType::Int64, number(raw)?)
         }
         ColumnType::TimestampMillis | ColumnType::TimestampMicros => time(plain, &string(raw)?),
         ColumnType::Date => date(&string(raw)?),
         ColumnType::JsonText => json_in(string(raw)?),
-        ColumnType::String | ColumnType::Bytes | ColumnType::Decimal => {
-            Ok(Value::Bytes(bytes(string(raw)?)))
-        }
+        _ => Ok(Value::Bytes(bytes(string(raw)?))),
     }
 }
 
@@ -114,12 +131,9 @@ fn of_text(kind: Kind, text: &[u8]) -> Result<Value<'_>, Problem> {
     let Kind::Plain(plain) = kind else { return decimal(text, kind) };
     let is_number = |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite);
     match plain {
-        ColumnType::String | ColumnType::Bytes | ColumnType::Decimal => {
-            Ok(Value::Bytes(text.as_bytes().into()))
-        }
         ColumnType::Json | ColumnType::JsonText => json_in(text.into()),
         ColumnType::Bool => boolean(text).ok_or("text other than `true` or `false`"),
-        ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float | ColumnType::Double => {
+        _ if plain.is_number() => {
             if let Some(value) = not_finite(plain, text) {
                 Ok(value)
             } else if is_number(text) {
@@ -133,6 +147,7 @@ fn of_text(kind: Kind, text: &[u8]) -> Result<Value<'_>, Problem> {
             Err(_) => time(plain, text),
         },
         ColumnType::Date => date(text),
+        _ => Ok(Value::Bytes(text.as_bytes().into())),
     }
 }
 
@@ -182,7 +197,14 @@ fn of_number(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
         false => RANGE,
     };
     match plain {
-        ColumnType::Int32 => text.parse().map(Value::Int32).map_err(|_| whole()),
+        ColumnType::Int32
+        | ColumnType::Uint8
+        | ColumnType::Uint16
+        | ColumnType::Uint32
+        | ColumnType::Uint64 => match text.parse() {
+            Ok(number) => integer(plain, number),
+            Err(_) => Err(whole()),
+        },
         ColumnType::Float => match text.parse() {
             Ok(number) if f32::is_finite(number) => Ok(Value::Float(number)),
             _ => Err(RANGE),
@@ -193,6 +215,21 @@ fn of_number(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
         },
         _ => text.parse().map(Value::Int64).map_err(|_| whole()),
     }
+}
+
+/// Returns a whole number of this type.
+fn integer(plain: ColumnType, number: i128) -> Result<Value<'static>, Problem> {
+    let value = match plain {
+        ColumnType::Int32 => i32::try_from(number).map(Value::Int32),
+        ColumnType::Int64 => i64::try_from(number).map(Value::Int64),
+        ColumnType::Uint8 => u8::try_from(number).map(|it| Value::Int32(it.into())),
+        ColumnType::Uint16 => u16::try_from(number).map(|it| Value::Int32(it.into())),
+        // The same bits: the type of the column has no sign.
+        ColumnType::Uint32 => u32::try_from(number).map(|it| Value::Int32(it as i32)),
+        ColumnType::Uint64 => u64::try_from(number).map(|it| Value::Int64(it as i64)),
+        _ => return Err("an integer"),
+    };
+    value.map_err(|_| RANGE)
 }
 
 /// Returns the number of a text that JSON cannot express as a number.
@@ -259,6 +296,11 @@ fn decimal(text: &str, kind: Kind) -> Result<Value<'static>, Problem> {
     if significant_only.len() as u64 + u64::from(zeros) > u64::from(precision) {
         return Err(RANGE);
     }
+    if precision > DIGITS_FIXED16 {
+        let digits = Wide::from_digits(mantissa.starts_with('-'), significant_only);
+        let digits = digits.and_then(|digits| digits.scaled_up(zeros as u8));
+        return digits.map(Value::Wide).ok_or(RANGE);
+    }
     let number: i128 = significant_only.parse().map_err(|_| RANGE)?;
     let number = number * 10_i128.pow(zeros);
     Ok(whole_number(if mantissa.starts_with('-') { -number } else { number }, precision))
@@ -271,6 +313,9 @@ fn whole_number(number: i128, precision: u8) -> Value<'static> {
     }
     if let (..=18, Ok(number)) = (precision, i64::try_from(number)) {
         return Value::Int64(number);
+    }
+    if precision > DIGITS_FIXED16 {
+        return Value::Wide(number.into());
     }
     Value::Fixed(number)
 }

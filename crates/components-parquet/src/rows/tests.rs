@@ -55,6 +55,14 @@ fn read(
     }
 }
 
+/// Returns all rows of a file with the default settings.
+pub(crate) fn objects(
+    file: &Bytes,
+    limits: PieceLimits,
+) -> Result<Vec<(String, Option<String>)>, FileError> {
+    read(file, &json!({}), 0, limits)
+}
+
 #[test]
 fn reads_files_of_the_encoder() {
     let settings = json!({ "columns": [

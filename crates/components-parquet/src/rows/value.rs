@@ -89,7 +89,7 @@ pub(super) fn bytes(form: Form, bytes: &[u8], out: &mut String) -> Result<(), St
                 out.push_str(&digits);
                 return Ok(());
             }
-            None => "a decimal of more than 128 bits",
+            None => "a decimal with more than 76 digits",
         },
         Form::Uuid => match <[u8; 16]>::try_from(bytes) {
             Ok(bytes) => {

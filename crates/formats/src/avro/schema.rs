@@ -7,10 +7,11 @@
 //! the table.
 //!
 //! Layout: Avro specification 1.11, "Schema Declaration" and "Binary Encoding". Defaults, aliases,
-//! order and docs do not affect the encoding and are ignored. Logical types do not affect it
-//! either: they define the meaning of a value ([`value`]).
+//! order and docs do not affect the encoding and are ignored. Logical types define the meaning of a
+//! value ([`value`]).
 
 mod fingerprint;
+mod rows;
 pub mod value;
 
 use std::collections::{HashMap, HashSet};
@@ -39,6 +40,8 @@ pub struct Schema {
     nodes: Vec<Node>,
     /// Logical types of nodes.
     logical: HashMap<usize, Logical>,
+    /// Full names of nodes.
+    names: HashMap<usize, String>,
     root: usize,
     fingerprint: u64,
 }
@@ -66,7 +69,6 @@ enum Node {
     Record(Vec<(Box<str>, usize)>),
 }
 
-/// Returns the primitive type of this name.
 fn primitive(name: &str) -> Option<Node> {
     Some(match name {
         "null" => Node::Null,
@@ -108,8 +110,9 @@ impl Schema {
             checks_names,
         };
         let root = compiler.node(schema, "")?;
-        let Compiler { nodes, logical, print, .. } = compiler;
-        Ok(Self { nodes, logical, root, fingerprint: print.value() })
+        let Compiler { nodes, logical, print, names, .. } = compiler;
+        let names = names.into_iter().map(|(name, node)| (node, name)).collect();
+        Ok(Self { nodes, logical, names, root, fingerprint: print.value() })
     }
 
     /// Returns the CRC-64-AVRO of its canonical form, in hexadecimal like Avro's library: lowest
@@ -249,7 +252,6 @@ impl Compiler {
         }
     }
 
-    /// Resolves a primitive type, or an earlier one by its name.
     fn named(&mut self, name: &str, namespace: &str) -> Result<usize, String> {
         if let Some(node) = primitive(name) {
             self.print.add(&["\"", name, "\""]);
@@ -285,7 +287,6 @@ impl Compiler {
         Ok(self.add(Node::Union(nodes)))
     }
 
-    /// Compiles a complex type.
     fn complex(&mut self, kind: &str, schema: &Value, outer: &str) -> Result<usize, String> {
         let name = text(schema, "name")?;
         let stated = schema.get("namespace").and_then(Value::as_str).unwrap_or(outer);
@@ -348,7 +349,6 @@ impl Compiler {
         Ok(if nodes.is_empty() { Node::Null } else { Node::Record(nodes) })
     }
 
-    /// Reads the elements of a list, each with its own name.
     fn listed<'a>(
         &self,
         schema: &'a Value,

@@ -50,7 +50,7 @@ const OLD: &str = r#"{"type":"record","name":"Visit","fields":[
     {"name":"n","type":"long"}]}"#;
 
 /// Appends an Avro long.
-fn long(out: &mut Vec<u8>, number: i64) {
+pub(super) fn long(out: &mut Vec<u8>, number: i64) {
     let mut rest = ((number << 1) ^ (number >> 63)) as u64;
     while rest > 0x7f {
         out.push(rest as u8 | 0x80);
@@ -59,7 +59,7 @@ fn long(out: &mut Vec<u8>, number: i64) {
     out.push(rest as u8);
 }
 
-fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     long(out, bytes.len() as i64);
     out.extend_from_slice(bytes);
 }

@@ -81,7 +81,7 @@ impl Table<'_> {
             comment(setting, text);
             let active = self.active.and_then(|table| table.get(&setting.name));
             let is_off = self.is_off || (setting.is_optional && active.is_none());
-            let header = format!("{}.{}]", self.header.trim_end_matches(']'), setting.name);
+            let header = format!("[{}.{}]", self.header.trim_matches(['[', ']']), setting.name);
             text.push_str(&format!("{}{header}\n", if is_off { "#" } else { "" }));
             let on = self.on.and_then(|table| table.get(&setting.name));
             Table { header: &header, on, active, is_off }.write(&setting.below, text)?;

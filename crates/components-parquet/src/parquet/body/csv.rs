@@ -99,7 +99,7 @@ impl Body for Bodies {
     }
 
     fn text_bound(&self, events: &Events, columns: &[Column]) -> Option<u64> {
-        let is_text = |column: &&usize| columns[**column].kind.is_bytes();
+        let is_text = |column: &&usize| columns[**column].is_bytes();
         let copies = |takers: &Vec<usize>| takers.iter().filter(is_text).count() as u64;
         Some(events.body_bytes() * self.takers.iter().map(copies).max().unwrap_or(0))
     }

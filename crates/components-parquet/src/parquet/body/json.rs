@@ -8,7 +8,8 @@ use formats::rows::{are_typed, reason};
 use pipeline::{EventRef, Events};
 
 use super::{Body, EachRow};
-use crate::parquet::column::{Column, ColumnType, Kind};
+use crate::parquet::column::Column;
+use crate::parquet::kind::{ColumnType, Kind};
 use crate::parquet::paths::{Paths, Unread};
 use crate::parquet::value::Found;
 
@@ -44,7 +45,7 @@ impl Bodies {
 }
 
 impl TypedPlan<'_> {
-    fn read<'e>(&self, event: EventRef<'e>, found: &mut [Found<'e>]) -> Result<(), Unread> {
+    fn read<'e>(&'e self, event: EventRef<'e>, found: &mut [Found<'e>]) -> Result<(), Unread> {
         let malformed = |problem: ::rows::Malformed| Unread::Body(problem.to_string().into());
         let mut problem = None;
         let values = self.schema.read(event.body()).map_err(malformed)?;
@@ -60,31 +61,38 @@ impl TypedPlan<'_> {
 
 impl Body for Bodies {
     fn each<'e>(&self, events: &'e Events, row: &mut EachRow<'_, 'e>) {
-        let mut found = vec![Found::Missing; self.columns];
         let mut last: Option<(&str, Result<TypedPlan<'_>, Unread>)> = None;
-        for (event, schema) in events.iter().zip(events.values(SCHEMA_HEADER)) {
+        let mut events_of = events.iter();
+        for (schema, count) in events.value_runs(SCHEMA_HEADER) {
+            let run = events_of.by_ref().take(count);
+            let mut found = vec![Found::Missing; self.columns];
             if self.paths.is_empty() {
-                row(event, Ok(&found));
+                run.for_each(|event| row(event, Ok(&found)));
                 continue;
             }
-            found.fill(Found::Missing);
-            let read = match schema {
-                None => self.json(event, &mut found),
-                Some(header) => {
-                    let same = |seen: &str| std::ptr::eq(seen, header) || seen == header;
-                    let seen = last.take().filter(|(seen, _)| same(seen));
-                    match last.insert(seen.unwrap_or_else(|| (header, self.plan(header)))) {
-                        (_, Ok(plan)) => plan.read(event, &mut found),
-                        (_, Err(unread)) => Err(unread.clone()),
-                    }
+            let Some(header) = schema else {
+                for event in run {
+                    found.fill(Found::Missing);
+                    let read = self.json(event, &mut found);
+                    row(event, read.map(|()| &found[..]));
                 }
+                continue;
             };
-            row(event, read.map(|()| &found[..]));
+            let same = last.take().filter(|(seen, _)| *seen == header);
+            let (_, plan) = &*last.insert(same.unwrap_or_else(|| (header, self.plan(header))));
+            for event in run {
+                found.fill(Found::Missing);
+                let read = match plan {
+                    Ok(plan) => plan.read(event, &mut found),
+                    Err(unread) => Err(unread.clone()),
+                };
+                row(event, read.map(|()| &found[..]));
+            }
         }
     }
 
     fn text_bound(&self, events: &Events, columns: &[Column]) -> Option<u64> {
-        let is_text = |column: usize| columns[column].kind.is_bytes();
+        let is_text = |column: usize| columns[column].is_bytes();
         if !are_typed(events) {
             return Some(events.body_bytes() * self.paths.copies(&is_text));
         }
@@ -97,14 +105,17 @@ impl Body for Bodies {
 impl TypedPlan<'_> {
     /// Same as [`Body::text_bound`]. The text of a value may be longer than the value.
     fn text_bound(&self, events: &Events, columns: &[Column]) -> Option<u64> {
-        /// Longest text of a value of fixed size, such as a time of the year 294276.
-        const FIXED: u64 = 48;
+        /// Longest text of a value of fixed size: a decimal with 76 digits, in quotes.
+        const FIXED: u64 = 84;
         let (mut copies, mut fixed) = (0, 0);
         for (column, taker) in self.schema.columns().iter().zip(&self.takers) {
             let Some(paths) = taker else { continue };
-            let targets = paths.copies(&|target| columns[target].kind.is_bytes());
-            let is_json = |target: &usize| columns[*target].kind == Kind::Plain(ColumnType::Json);
-            match column.kind {
+            let targets = paths.copies(&|target| columns[target].is_bytes());
+            let is_json =
+                |target: &usize| columns[*target].kind() == Some(Kind::Plain(ColumnType::Json));
+            match &column.kind {
+                // Names and punctuation.
+                kind if kind.is_nested() => return None,
                 // Escapes of JSON take up to six bytes.
                 Type::Text if paths.columns().iter().any(is_json) => return None,
                 Type::Text | Type::Json => copies = targets.max(copies),

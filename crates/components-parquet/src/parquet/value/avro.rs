@@ -3,7 +3,9 @@
 use formats::avro::schema::value::{Datum, Value as Item, decimal as digits};
 use formats::rows::uuid;
 
-use super::{ColumnType, FINER, Kind, Problem, RANGE, Value, date, decimal, json_in, time};
+use super::{
+    ColumnType, FINER, Kind, Problem, RANGE, Value, date, decimal, integer, json_in, time,
+};
 
 /// Returns a noun for an Avro value.
 pub(in super::super) fn noun(item: Item<'_>) -> Problem {
@@ -55,13 +57,10 @@ pub(super) fn convert(kind: Kind, datum: Datum<'_>) -> Result<Value<'_>, Problem
         }
         (ColumnType::JsonText, Item::Text(text)) => json_in(text.into()),
         (ColumnType::Bool, Item::Boolean(value)) => Ok(Value::Bool(value)),
-        (ColumnType::Int32, Item::Whole(number) | Item::TimeOfDay(number, _)) => {
-            i32::try_from(number).map(Value::Int32).map_err(|_| RANGE)
+        (ColumnType::Int64, Item::LocalTime(number, _)) => Ok(Value::Int64(number)),
+        (_, Item::Whole(number) | Item::TimeOfDay(number, _)) if plain.is_integer() => {
+            integer(plain, number.into())
         }
-        (
-            ColumnType::Int64,
-            Item::Whole(number) | Item::LocalTime(number, _) | Item::TimeOfDay(number, _),
-        ) => Ok(Value::Int64(number)),
         (ColumnType::Float, Item::Float(number)) => Ok(Value::Float(number)),
         (ColumnType::Double, Item::Float(number)) => Ok(Value::Double(number.into())),
         (ColumnType::Double, Item::Double(number)) => Ok(Value::Double(number)),

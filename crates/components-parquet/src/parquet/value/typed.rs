@@ -1,9 +1,10 @@
 //! Converts a value of a typed row for its column exactly, or names what does not fit.
 
-use ::rows::{Decimal, Moment, Value as Typed};
+use ::rows::{Decimal, LargeDecimal, Moment, Value as Typed};
 
 use super::{
-    ColumnType, FINER, Kind, Problem, RANGE, Value, date, decimal, json_in, time, whole_number,
+    ColumnType, DIGITS_FIXED16, FINER, Kind, Problem, RANGE, Value, date, decimal, integer,
+    json_in, time, whole_number,
 };
 
 const NAN: Problem = "NaN, which a decimal of this file cannot be";
@@ -16,24 +17,24 @@ pub(super) fn convert(kind: Kind, value: Typed<'_>) -> Result<Value<'_>, Problem
     let plain = match kind {
         Kind::Plain(plain) => plain,
         Kind::Decimal { precision, scale } => {
-            let whole = |digits: i64| Decimal { digits: digits.into(), scale: 0 };
             return match value {
                 Typed::Decimal(it) => rescaled(it, precision, scale),
-                Typed::Int32(it) => rescaled(whole(it.into()), precision, scale),
-                Typed::Int64(it) => rescaled(whole(it), precision, scale),
+                Typed::LargeDecimal(it) => rescaled_large(it, precision, scale),
                 Typed::Text(text) => decimal(text, kind),
-                other => Err(other.noun()),
+                other => match whole(other) {
+                    Some(digits) => rescaled(Decimal { digits, scale: 0 }, precision, scale),
+                    None => Err(other.noun()),
+                },
             };
         }
     };
+    if let Some(number) = whole(value)
+        && plain.is_integer()
+    {
+        return integer(plain, number);
+    }
     match (plain, value) {
         (ColumnType::Bool, Typed::Bool(it)) => Ok(Value::Bool(it)),
-        (ColumnType::Int32, Typed::Int32(it)) => Ok(Value::Int32(it)),
-        (ColumnType::Int32, Typed::Int64(it)) => {
-            i32::try_from(it).map(Value::Int32).map_err(|_| RANGE)
-        }
-        (ColumnType::Int64, Typed::Int32(it)) => Ok(Value::Int64(it.into())),
-        (ColumnType::Int64, Typed::Int64(it)) => Ok(Value::Int64(it)),
         (ColumnType::Float, Typed::Float32(it)) => Ok(Value::Float(it)),
         (ColumnType::Double, Typed::Float32(it)) => Ok(Value::Double(it.into())),
         (ColumnType::Double, Typed::Float64(it)) => Ok(Value::Double(it)),
@@ -65,6 +66,7 @@ pub(super) fn convert(kind: Kind, value: Typed<'_>) -> Result<Value<'_>, Problem
         (
             ColumnType::String,
             Typed::Decimal(_)
+            | Typed::LargeDecimal(_)
             | Typed::Date(_)
             | Typed::Time(_)
             | Typed::Timestamp(_)
@@ -80,11 +82,27 @@ pub(super) fn convert(kind: Kind, value: Typed<'_>) -> Result<Value<'_>, Problem
     }
 }
 
+/// Returns a whole number.
+fn whole(value: Typed<'_>) -> Option<i128> {
+    match value {
+        Typed::Int32(it) => Some(it.into()),
+        Typed::Int64(it) => Some(it.into()),
+        Typed::Uint8(it) => Some(it.into()),
+        Typed::Uint16(it) => Some(it.into()),
+        Typed::Uint32(it) => Some(it.into()),
+        Typed::Uint64(it) => Some(it.into()),
+        _ => None,
+    }
+}
+
 /// Returns the column types that accept values of a type, and whether each accepts all of them: for
 /// docs/types.md.
-pub fn accepted(kind: ::rows::Type) -> Vec<(String, bool)> {
+pub fn accepted(kind: &::rows::Type) -> Vec<(String, bool)> {
     let plain = ColumnType::PLAIN.map(Kind::Plain);
-    let columns = plain.into_iter().chain([Kind::Decimal { precision: 38, scale: 10 }]);
+    let columns = plain.into_iter().chain([
+        Kind::Decimal { precision: 38, scale: 10 },
+        Kind::Decimal { precision: 76, scale: 10 },
+    ]);
     let fits = |column: Kind| -> Vec<bool> {
         let values = Typed::limits(kind).into_iter().skip(1);
         values.map(|value| convert(column, value).is_ok()).collect()
@@ -99,6 +117,10 @@ fn rescaled(value: Decimal, precision: u8, scale: u8) -> Result<Value<'static>, 
     if value.is_nan() {
         return Err(NAN);
     }
+    if precision > DIGITS_FIXED16 {
+        let digits = value.digits.into();
+        return rescaled_large(LargeDecimal { digits, scale: value.scale }, precision, scale);
+    }
     let digits = match u32::from(scale).checked_sub(value.scale.into()) {
         Some(zeros) => value.digits.checked_mul(10_i128.pow(zeros)).ok_or(RANGE)?,
         None => {
@@ -111,6 +133,31 @@ fn rescaled(value: Decimal, precision: u8, scale: u8) -> Result<Value<'static>, 
     };
     let fits = digits.unsigned_abs() < 10_u128.pow(precision.into());
     if fits { Ok(whole_number(digits, precision)) } else { Err(RANGE) }
+}
+
+/// Same for a decimal with more than 38 digits.
+fn rescaled_large(
+    value: LargeDecimal,
+    precision: u8,
+    scale: u8,
+) -> Result<Value<'static>, Problem> {
+    if value.is_nan() {
+        return Err(NAN);
+    }
+    let digits = match scale.checked_sub(value.scale) {
+        Some(zeros) => value.digits.scaled_up(zeros).ok_or(RANGE)?,
+        None => {
+            let digits = value.digits.scaled_down(value.scale - scale);
+            digits.ok_or("a number with too many fractional digits")?
+        }
+    };
+    if !digits.fits(precision) {
+        return Err(RANGE);
+    }
+    match digits.to_i128().filter(|_| precision <= DIGITS_FIXED16) {
+        Some(digits) => Ok(whole_number(digits, precision)),
+        None => Ok(Value::Wide(digits)),
+    }
 }
 
 /// Converts a time to units of 1/`parts` s since 1970. The infinities are the largest and smallest
@@ -169,11 +216,16 @@ mod tests {
     /// A text in a text column is the one that the source `sql` wrote before rows were typed.
     #[test]
     fn each_type_has_a_column_that_takes_all_of_its_values() {
-        for kind in Type::ALL {
+        for kind in &Type::all() {
             let columns: &[ColumnType] = match kind {
                 Type::Bool => &[ColumnType::Bool],
                 Type::Int32 => &[ColumnType::Int32, ColumnType::Int64],
                 Type::Int64 => &[ColumnType::Int64],
+                Type::Uint8 => &[ColumnType::Uint8, ColumnType::Uint64, ColumnType::Int32],
+                Type::Uint16 => &[ColumnType::Uint16, ColumnType::Int32],
+                Type::Uint32 => &[ColumnType::Uint32, ColumnType::Int64],
+                Type::Uint64 => &[ColumnType::Uint64],
+                Type::List(_) | Type::Struct(_) | Type::Map { .. } => &[ColumnType::Json],
                 Type::Float32 => &[ColumnType::Float, ColumnType::Double],
                 Type::Float64 => &[ColumnType::Double],
                 Type::Date => &[ColumnType::Date, ColumnType::String],

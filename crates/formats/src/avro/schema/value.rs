@@ -3,8 +3,7 @@
 //! A [`Datum`] borrows bytes of the body and the schema node of their type. It is created only from
 //! validated bytes, so reading it cannot fail.
 
-use std::fmt::Write;
-
+use ::rows::{LargeDecimal, Wide};
 use serde_json::Value as Json;
 
 use super::{DEPTH_MAX, Node, Schema};
@@ -12,14 +11,20 @@ use crate::avro::Malformed;
 use crate::avro::datum::Reader;
 
 const CHECKED: &str = "the whole datum was checked";
-/// Maximum number of digits after the decimal point: 128 bits hold as many.
-const SCALE_MAX: u64 = 38;
+/// Maximum number of digits of a decimal.
+const DIGITS_MAX: u64 = 76;
 
 /// Logical type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Logical {
-    /// A number with this many digits after the decimal point.
-    Decimal(usize),
+    /// A number with this many digits, and digits after the decimal point. A precision of 0 is
+    /// missing or invalid.
+    Decimal {
+        /// Total number of digits.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
     /// Days since 1970.
     Date,
     /// Time since 1970 UTC, in units of this many per second.
@@ -30,10 +35,18 @@ pub(super) enum Logical {
     TimeOfDay(i64),
     /// A UUID in 16 bytes.
     Uuid,
+    /// A UUID as text.
+    TextUuid,
+    /// Months, days and milliseconds.
+    Duration,
+    /// A decimal number that contains its scale.
+    BigDecimal,
 }
 
 /// Bytes of a UUID.
 const UUID_BYTES: u64 = 16;
+/// Bytes of a duration.
+const DURATION_BYTES: u64 = 12;
 
 impl Logical {
     /// Returns the logical type in a schema. Others are treated as their underlying type.
@@ -42,8 +55,17 @@ impl Logical {
         match (kind, schema.get("logicalType")?.as_str()?) {
             ("bytes" | "fixed", "decimal") => {
                 let scale = schema.get("scale").map_or(Some(0), Json::as_u64);
-                let scale = scale.filter(|scale| *scale <= SCALE_MAX)?;
-                Some(Self::Decimal(scale as usize))
+                let scale = scale.filter(|scale| *scale <= DIGITS_MAX)?;
+                let precision = schema.get("precision").and_then(Json::as_u64);
+                let precision = precision.filter(|it| (1.max(scale)..=DIGITS_MAX).contains(it));
+                let precision = precision.unwrap_or(0) as u8;
+                Some(Self::Decimal { precision, scale: scale as u8 })
+            }
+            ("bytes", "big-decimal") => Some(Self::BigDecimal),
+            ("string", "uuid") => Some(Self::TextUuid),
+            ("fixed", "duration") => {
+                let size = schema.get("size").and_then(Json::as_u64);
+                (size == Some(DURATION_BYTES)).then_some(Self::Duration)
             }
             ("int", "date") => Some(Self::Date),
             ("long", "timestamp-millis") => Some(Self::Timestamp(1_000)),
@@ -142,7 +164,7 @@ impl<'a> Datum<'a> {
                     Some(Logical::Timestamp(parts)) => Value::Time(number, *parts),
                     Some(Logical::LocalTimestamp(parts)) => Value::LocalTime(number, *parts),
                     Some(Logical::TimeOfDay(parts)) => Value::TimeOfDay(number, *parts),
-                    Some(Logical::Decimal(_) | Logical::Uuid) | None => Value::Whole(number),
+                    _ => Value::Whole(number),
                 }
             }
             Node::Float => Value::Float(f32::from_le_bytes(array(&mut reader))),
@@ -154,7 +176,7 @@ impl<'a> Datum<'a> {
                 };
                 let bytes = bytes.expect(CHECKED);
                 match logical {
-                    Some(Logical::Decimal(scale)) => Value::Decimal(bytes, *scale),
+                    Some(Logical::Decimal { scale, .. }) => Value::Decimal(bytes, (*scale).into()),
                     Some(Logical::Uuid) => Value::Uuid(bytes.try_into().expect("its size is 16")),
                     _ => Value::Bytes(bytes),
                 }
@@ -262,24 +284,13 @@ fn put(out: &mut String, value: &impl serde::Serialize) {
     out.push_str(&serde_json::to_string(value).expect("a plain value has a text in JSON"));
 }
 
-/// Formats a decimal; `None` if it has more than 128 bits.
+/// Formats a decimal; `None` if it has more than 76 digits.
 pub fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
-    let is_negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
-    let fill = if is_negative { 0xff } else { 0 };
-    let (more, bytes) = bytes.split_at(bytes.len().saturating_sub(16));
-    let mut number = [fill; 16];
-    number[16 - bytes.len()..].copy_from_slice(bytes);
-    let number = i128::from_be_bytes(number);
-    if more.iter().any(|byte| *byte != fill) || (number < 0) != is_negative {
-        return None;
-    }
-    let mut digits = format!("{:0>1$}", number.unsigned_abs(), scale + 1);
-    if scale > 0 {
-        digits.insert(digits.len() - scale, '.');
-    }
-    let mut text = String::new();
-    write!(text, "{}{digits}", if is_negative { "-" } else { "" }).expect("a string takes all");
-    Some(text)
+    let digits = Wide::from_be_bytes(bytes).filter(|digits| digits.fits(76))?;
+    let mut text = Vec::new();
+    let scale = u8::try_from(scale).ok()?;
+    ::rows::Value::LargeDecimal(LargeDecimal { digits, scale }).put_text(&mut text);
+    String::from_utf8(text).ok()
 }
 
 #[cfg(test)]
@@ -367,7 +378,10 @@ mod tests {
             assert_eq!(decimal(bytes, scale).as_deref(), Some(text));
         }
         assert_eq!(decimal(&[[0xff; 8], [0xff; 8], [0xff; 8]].concat(), 0).as_deref(), Some("-1"));
-        assert_eq!(decimal(&[&[1][..], &[0; 16]].concat(), 0), None);
-        assert_eq!(decimal(&[&[0][..], &[0x80], &[0; 15]].concat(), 0), None);
+        let more = decimal(&[&[1][..], &[0; 16]].concat(), 1);
+        assert_eq!(more.as_deref(), Some("34028236692093846346337460743176821145.6"));
+        assert_eq!(decimal(&[&[1][..], &[0; 32]].concat(), 0), None);
+        let most = decimal(&[&[0][..], &[0x80], &[0; 15]].concat(), 0);
+        assert_eq!(most.as_deref(), Some("170141183460469231731687303715884105728"));
     }
 }
