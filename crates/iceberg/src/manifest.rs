@@ -3,6 +3,7 @@
 //! Only the fields that a reader requires are written, and partition bounds. Bounds of columns are
 //! absent: readers then read a file that they might have skipped, never the other way round.
 
+mod entries;
 mod list;
 
 use formats::avro::datum::{put_bytes, put_long};
@@ -11,6 +12,7 @@ use crate::avro::{self, container, field, optional, put_optional, record};
 use crate::metadata::Table;
 use crate::partition::{PartitionValue, Partitioning};
 
+pub use entries::{ListedFile, data_files};
 pub use list::ListedManifest;
 
 /// A data file to append.

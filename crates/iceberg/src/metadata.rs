@@ -85,6 +85,18 @@ impl Table {
     /// The answer is malformed, or the table has another format version.
     pub fn from_answer(answer: &[u8]) -> Result<Self, TableError> {
         let Loaded { metadata } = serde_json::from_slice(answer).map_err(TableError::malformed)?;
+        Self::new(metadata)
+    }
+
+    /// Reads a file of metadata.
+    ///
+    /// # Errors
+    /// The file is malformed, or the table has another format version.
+    pub fn from_metadata(file: &[u8]) -> Result<Self, TableError> {
+        Self::new(serde_json::from_slice(file).map_err(TableError::malformed)?)
+    }
+
+    fn new(metadata: Metadata) -> Result<Self, TableError> {
         if metadata.format_version != 2 {
             return Err(TableError::Unsupported {
                 problem: format!(

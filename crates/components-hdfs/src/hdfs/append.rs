@@ -15,7 +15,7 @@ mod target;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iceberg::appender::{Appender, Outcome, Record, Seen, Step, Verdict};
+use iceberg::appender::{Appender, Outcome, Seen, Step, Verdict};
 use iceberg::manifest::{DataFile, ListedManifest, NewManifest};
 use iceberg::metadata::Table;
 use iceberg::request::NewSnapshot;
@@ -29,8 +29,10 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::settings::{Settings, now};
-use crate::iceberg::{CatalogError, CommitAnswer};
+use crate::iceberg::{Catalog, CatalogError, CommitAnswer};
 pub(super) use error::AppendError;
+#[cfg(test)]
+pub(super) use target::Reach;
 pub(super) use target::{IcebergConfig, Target};
 
 /// Pause between checks for entries of other collectors.
@@ -127,6 +129,7 @@ impl Appending {
         if refresh {
             self.ledger.lock().await.refresh().await?;
         }
+        let catalog = target.catalog(&self.fs, &self.settings.env);
         let mut appender = Appender::new(target.creates);
         let (mut table, mut gathered, mut reason) = (None, None, None);
         loop {
@@ -142,12 +145,12 @@ impl Appending {
                     Outcome::LedgerRead(ledger.view().next())
                 }
                 Step::Create => {
-                    target.catalog.create(&target.create_request()).await?;
+                    catalog.create(&target.create_request()).await?;
                     tracing::info!(table = target.name, "created the table, unless it existed");
                     Outcome::Created
                 }
                 Step::Load => {
-                    table = target.catalog.load().await?;
+                    table = catalog.load().await?;
                     Outcome::Loaded(match &table {
                         None => None,
                         Some(table) => Some(self.seen(target, table).await?),
@@ -167,7 +170,8 @@ impl Appending {
                     let table = table.as_ref().expect("the table was loaded");
                     let of_range = |it: &&Gathered| (it.from, it.to) == (from, to);
                     let files = gathered.as_ref().filter(of_range).map(|it| &*it.files);
-                    match self.commit(target, table, files.unwrap_or(&[]), number).await? {
+                    let files = files.unwrap_or(&[]);
+                    match self.commit(target, &*catalog, table, files, number).await? {
                         CommitAnswer::Done => Outcome::Appended,
                         CommitAnswer::Unsettled(error) => {
                             let error = chain(&error);
@@ -179,8 +183,6 @@ impl Appending {
                 }
                 Step::Record(record) => {
                     self.known.1 = record.number;
-                    let Record { uuid, number } = record;
-                    let record = TableRecord { uuid, number };
                     self.ledger.lock().await.record_table(&record).await?;
                     Outcome::Recorded
                 }
@@ -215,10 +217,9 @@ impl Appending {
     }
 
     /// Returns the record in the store, and the end of the ledger.
-    async fn recall(&self) -> Result<(Record, u64), LedgerError> {
+    async fn recall(&self) -> Result<(TableRecord, u64), LedgerError> {
         let ledger = self.ledger.lock().await;
-        let TableRecord { uuid, number } = claim(&ledger).await?;
-        Ok((Record { uuid, number }, ledger.view().next()))
+        Ok((claim(&ledger).await?, ledger.view().next()))
     }
 
     /// Checks the table. Returns what decides.
@@ -271,6 +272,7 @@ impl Appending {
     async fn commit(
         &self,
         target: &Target,
+        catalog: &dyn Catalog,
         table: &Table,
         files: &[StagedFile],
         number: u64,
@@ -316,7 +318,7 @@ impl Appending {
             manifest: added.as_ref(),
             properties: &properties,
         };
-        let answer = target.catalog.commit(&table.commit(&snapshot)).await?;
+        let answer = catalog.commit(&table.commit(&snapshot)).await?;
         if matches!(answer, CommitAnswer::Done) {
             target.commits.inc();
             let (table, files) = (&target.name, files.len());
@@ -353,8 +355,12 @@ pub(super) async fn claim(ledger: &Ledger) -> Result<TableRecord, LedgerError> {
 }
 
 /// Checks the columns of the table, if the catalog answers soon.
-pub(super) async fn check_if_reachable(target: &Target) -> Result<(), CatalogError> {
-    match timeout(CHECK_LIMIT, target.catalog.load()).await {
+pub(super) async fn check_if_reachable(
+    target: &Target,
+    fs: &Arc<dyn FileSystem>,
+    env: &Env,
+) -> Result<(), CatalogError> {
+    match timeout(CHECK_LIMIT, target.catalog(fs, env).load()).await {
         Ok(Ok(Some(table))) => target.check(&table).map(drop).map_err(CatalogError::from),
         Ok(Err(error @ CatalogError::Table(_))) => Err(error),
         Ok(Ok(None) | Err(_)) | Err(_) => Ok(()),
