@@ -21,6 +21,7 @@ mod file;
 pub mod infer;
 mod paths;
 mod row;
+mod statistics;
 mod value;
 
 use std::collections::BTreeMap;
@@ -31,8 +32,8 @@ use ::parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use ::parquet::schema::types::TypePtr;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm, TableStorage,
-    Unwritable,
+    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, FileEnd, TableForm,
+    TableStorage, Unwritable,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -233,6 +234,10 @@ impl Encoder for Parquet {
         form.columns = self.form.rows.table_columns();
         form.fields = self.form.rows.table_fields();
         Some(form)
+    }
+
+    fn statistics(&self, end: &[u8]) -> Option<FileEnd> {
+        Some(statistics::read(end))
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {

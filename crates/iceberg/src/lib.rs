@@ -26,6 +26,7 @@ pub mod metadata;
 pub mod partition;
 pub mod request;
 pub mod schema;
+mod transform;
 pub mod versions;
 
 /// Why a table cannot be appended to. Every message explains what to do.

@@ -75,45 +75,70 @@ pub fn created(request: &Value, uuid: &str, at_ms: i64) -> Value {
 }
 
 /// Returns the version after `base`, which is at this URL, with the commit of a request of
-/// [`crate::metadata::Table::commit`]; `None` if the request requires another base.
+/// [`crate::metadata::Table`]; `None` if the request requires another base.
 pub fn committed(base: &Value, url: &str, request: &Value) -> Option<Value> {
-    let uuid = &request["requirements"][0]["uuid"];
-    let parent = request["requirements"][1]["snapshot-id"].as_i64();
-    let snapshot = &request["updates"][0]["snapshot"];
     let current = base["refs"][MAIN]["snapshot-id"].as_i64();
     let current = current.or(base["current-snapshot-id"].as_i64().filter(|id| *id != -1));
-    let sequence = snapshot["sequence-number"].as_i64();
-    let is_next = sequence > base["last-sequence-number"].as_i64();
-    if base["table-uuid"] != *uuid || current != parent || !is_next {
+    let is_met = |requirement: &Value| match requirement["type"].as_str() {
+        Some("assert-table-uuid") => requirement["uuid"] == base["table-uuid"],
+        Some("assert-ref-snapshot-id") => requirement["snapshot-id"].as_i64() == current,
+        _ => false,
+    };
+    if !request["requirements"].as_array()?.iter().all(is_met) {
         return None;
     }
     let mut next = base.clone();
-    let (id, at) = (&snapshot["snapshot-id"], &snapshot["timestamp-ms"]);
-    let mut branch = request["updates"][1].clone();
-    if let Some(branch) = branch.as_object_mut() {
-        branch.retain(|name, _| name != "action" && name != "ref-name");
+    for update in request["updates"].as_array()? {
+        match update["action"].as_str()? {
+            "add-snapshot" => add_snapshot(&mut next, &update["snapshot"])?,
+            "set-snapshot-ref" => {
+                let mut branch = update.as_object()?.clone();
+                branch.retain(|name, _| name != "action" && name != "ref-name");
+                put_into(&mut next, "refs", json!({}))[MAIN] = branch.into();
+            }
+            "set-properties" => {
+                let properties = put_into(&mut next, "properties", json!({})).as_object_mut()?;
+                for (name, value) in update["updates"].as_object()? {
+                    properties.insert(name.clone(), value.clone());
+                }
+            }
+            "add-spec" => add_spec(&mut next, &update["spec"])?,
+            _ => return None,
+        }
     }
-    next["last-sequence-number"] = snapshot["sequence-number"].clone();
-    next["last-updated-ms"] = at.clone();
-    next["current-snapshot-id"] = id.clone();
-    let lists = [
-        ("snapshots", snapshot.clone()),
-        ("snapshot-log", json!({"snapshot-id": id, "timestamp-ms": at})),
-        ("metadata-log", json!({"metadata-file": url, "timestamp-ms": base["last-updated-ms"]})),
-    ];
-    for (name, added) in lists {
-        put_into(&mut next, name, json!([])).as_array_mut()?.push(added);
-    }
-    put_into(&mut next, "refs", json!({}))[MAIN] = branch;
-    let properties = put_into(&mut next, "properties", json!({})).as_object_mut()?;
-    for (name, value) in request["updates"][2]["updates"].as_object()? {
-        properties.insert(name.clone(), value.clone());
-    }
-    let log_max = properties.get(LOG_MAX.0).and_then(|it| it.as_str()?.parse().ok());
-    let log = next["metadata-log"].as_array_mut()?;
+    let earlier = json!({"metadata-file": url, "timestamp-ms": base["last-updated-ms"]});
+    let log_max = next["properties"][LOG_MAX.0].as_str().and_then(|it| it.parse().ok());
+    let log = put_into(&mut next, "metadata-log", json!([])).as_array_mut()?;
+    log.push(earlier);
     let excess = log.len().saturating_sub(log_max.unwrap_or(LOG_MAX.1).max(1));
     log.drain(..excess);
     Some(next)
+}
+
+/// Adds the snapshot that becomes the current one; `None` if its sequence number is used.
+fn add_snapshot(next: &mut Value, snapshot: &Value) -> Option<()> {
+    if snapshot["sequence-number"].as_i64() <= next["last-sequence-number"].as_i64() {
+        return None;
+    }
+    let (id, at) = (&snapshot["snapshot-id"], &snapshot["timestamp-ms"]);
+    next["last-sequence-number"] = snapshot["sequence-number"].clone();
+    next["last-updated-ms"] = at.clone();
+    next["current-snapshot-id"] = id.clone();
+    put_into(next, "snapshots", json!([])).as_array_mut()?.push(snapshot.clone());
+    let change = json!({"snapshot-id": id, "timestamp-ms": at});
+    put_into(next, "snapshot-log", json!([])).as_array_mut()?.push(change);
+    Some(())
+}
+
+/// Adds a partition spec, unless one with its fields exists.
+fn add_spec(next: &mut Value, spec: &Value) -> Option<()> {
+    let specs = put_into(next, "partition-specs", json!([])).as_array_mut()?;
+    if !specs.iter().any(|other| other["fields"] == spec["fields"]) {
+        let last = specs.iter().filter_map(|other| other["spec-id"].as_i64()).max();
+        let id = last.unwrap_or(-1) + 1;
+        specs.push(json!({"spec-id": id, "fields": spec["fields"]}));
+    }
+    Some(())
 }
 
 /// Returns a member of an object, with this value if it is missing.
@@ -145,9 +170,8 @@ mod tests {
     fn request(table: &Table, id: i64) -> Value {
         let properties = [("n".to_owned(), id.to_string())];
         let list = format!("file:///w/{id}.avro");
-        let (manifest_list, manifest) = (&*list, None);
-        let at_ms = 9;
-        table.commit(&NewSnapshot { id, at_ms, manifest_list, manifest, properties: &properties })
+        let (manifest_list, manifests, at_ms) = (&*list, &[][..], 9);
+        table.commit(&NewSnapshot { id, at_ms, manifest_list, manifests, properties: &properties })
     }
 
     #[test]
@@ -181,6 +205,17 @@ mod tests {
         let mut rolled_back = first;
         rolled_back["last-sequence-number"] = 1.into();
         assert_eq!(committed(&rolled_back, "", &request), None, "its sequence number is used");
+    }
+
+    #[test]
+    fn spec_is_added_once() {
+        let first = first();
+        let spec = json!({"spec-id": 1, "fields": []});
+        let request = table(&first).add_spec(&spec);
+        let second = committed(&first, "", &request).unwrap();
+        let third = committed(&second, "", &request).unwrap();
+        assert_eq!(third["partition-specs"], json!([first["partition-specs"][0], spec]));
+        assert_eq!((third["default-spec-id"].as_i64(), table(&third).snapshot), (Some(0), None));
     }
 
     #[test]

@@ -18,6 +18,8 @@
 //! Paths: crates/iceberg crates/components-hdfs crates/components-parquet crates/ledger
 //! Paths: deploy/iceberg
 
+mod typed;
+
 use std::fs;
 use std::path::Path;
 use std::thread;

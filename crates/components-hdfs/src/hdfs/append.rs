@@ -9,27 +9,27 @@
 //! not wait for it: while the catalog is down, the ledger keeps the entries. Every collector does
 //! it for all entries, also those of others, so a dead collector delays none.
 
+mod commit;
 mod error;
+mod statistics;
 mod target;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use iceberg::appender::{Appender, Outcome, Seen, Step, Verdict};
-use iceberg::manifest::{DataFile, ListedManifest, NewManifest};
 use iceberg::metadata::Table;
-use iceberg::request::NewSnapshot;
-use ledger::{Commits, Ledger, LedgerError, StagedFile, TableRecord, WriterId, check_length};
+use ledger::{Commits, Ledger, LedgerError, StagedFile, TableRecord, WriterId};
 use pipeline::{Env, SinkBoard};
-use storage::{CreateOptions, FileSystem, FsError};
+use storage::{FileSystem, FsError};
 use support::backoff::jittered;
 use support::causes::chain;
 use support::failure_log::FailureLog;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::settings::{Settings, now};
-use crate::iceberg::{Catalog, CatalogError, CommitAnswer};
+use super::settings::Settings;
+use crate::iceberg::{CatalogError, CommitAnswer};
 pub(super) use error::AppendError;
 #[cfg(test)]
 pub(super) use target::Reach;
@@ -267,81 +267,6 @@ impl Appending {
             Err(error) => Err(error.into()),
         }
     }
-
-    /// Writes the metadata of a snapshot, and commits it.
-    async fn commit(
-        &self,
-        target: &Target,
-        catalog: &dyn Catalog,
-        table: &Table,
-        files: &[StagedFile],
-        number: u64,
-    ) -> Result<CommitAnswer, AppendError> {
-        let env = &self.settings.env;
-        let (id, sequence) = (snapshot_id(env), table.next_sequence());
-        let metadata = |name: &str| format!("{}/metadata/{name}", table.location);
-        let mut manifests = match &table.snapshot {
-            None => Vec::new(),
-            Some(parent) => {
-                let list = parent.manifest_list.as_deref().unwrap_or_default();
-                let path = target.path_of(list)?;
-                ListedManifest::read_list(&self.fs.read(&path).await?)
-                    .map_err(CatalogError::Table)?
-            }
-        };
-        let mut added = None;
-        if !files.is_empty() {
-            let partitioning = target.check(table)?;
-            let files: Vec<DataFile> = files.iter().map(|file| target.data_file(file)).collect();
-            let sync = env.entropy.bytes16();
-            let manifest = NewManifest::new(table, &partitioning, &files, sync);
-            let url = metadata(&format!("aqueduct-{id}-m0.avro"));
-            self.write(&target.path_of(&url)?, manifest.content.clone()).await?;
-            // New ones come first, as other writers put them.
-            manifests.insert(0, ListedManifest::added(&manifest, url, id, sequence));
-            added = Some(manifest);
-        }
-        let parent = table.snapshot.as_ref().map(|parent| parent.id);
-        let sync = env.entropy.bytes16();
-        let list = ListedManifest::write_list(&manifests, id, parent, sequence, sync);
-        let manifest_list = metadata(&format!("snap-{id}-aqueduct.avro"));
-        self.write(&target.path_of(&manifest_list)?, list).await?;
-        let property = property_of(&*self.ledger.lock().await);
-        let WriterId { collector, incarnation } = self.author;
-        let writer = format!("{collector}/{incarnation}");
-        let properties =
-            [(property.clone(), number.to_string()), (format!("{property}.writer"), writer)];
-        let snapshot = NewSnapshot {
-            id,
-            at_ms: now(env),
-            manifest_list: &manifest_list,
-            manifest: added.as_ref(),
-            properties: &properties,
-        };
-        let answer = catalog.commit(&table.commit(&snapshot)).await?;
-        if matches!(answer, CommitAnswer::Done) {
-            target.commits.inc();
-            let (table, files) = (&target.name, files.len());
-            tracing::info!(table, files, snapshot = id, number, "appended files to the table");
-        }
-        Ok(answer)
-    }
-
-    /// Writes a new file of the table's metadata.
-    async fn write(&self, path: &str, content: Vec<u8>) -> Result<(), AppendError> {
-        let len = content.len() as u64;
-        let created = match self.fs.create(path, CreateOptions::default()).await {
-            Err(FsError::NotFound { .. }) => {
-                self.fs.mkdirs(storage::split(path).0).await?;
-                self.fs.create(path, CreateOptions::default()).await
-            }
-            created => created,
-        };
-        let mut writer = created?;
-        writer.write(content.into()).await?;
-        writer.close().await?;
-        Ok(check_length(&*self.fs, path, len).await?)
-    }
 }
 
 /// Returns the record of the table. The first one claims the entries from now on.
@@ -370,9 +295,4 @@ pub(super) async fn check_if_reachable(
 /// Returns the property with the number of this ledger.
 fn property_of(ledger: &Ledger) -> String {
     format!("aqueduct.ledger.{}", ledger.identity())
-}
-
-/// Returns a new id of a snapshot.
-fn snapshot_id(env: &Env) -> i64 {
-    (env.entropy.next_u64() >> 1) as i64
 }

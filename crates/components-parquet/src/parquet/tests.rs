@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod formats;
+mod statistics;
 mod typed;
 
 fn context() -> BuildContext {

@@ -98,16 +98,16 @@ mod tests {
             path: format!("day={day}/f.parquet"),
             rows: day,
             bytes: 10 * day,
+            columns: Vec::new(),
         };
         let files = [file(1), file(2)];
-        let partitioning = Partitioning::new(&table.spec, &table.schema, &folders).unwrap();
+        let partitioning = Partitioning::new(&table.spec, &table.schema, &[], &folders).unwrap();
         let manifest = NewManifest::new(&table, &partitioning, &files, [3; 16]);
         let listed = ListedManifest::added(&manifest, "m".to_owned(), 7, 1);
         let list = ListedManifest::write_list(&[listed], 7, None, 1, [4; 16]);
         let (manifest_list, properties) = ("l", &[][..]);
-        let manifest_ref = Some(&manifest);
-        let new =
-            NewSnapshot { id: 7, at_ms: 2, manifest_list, manifest: manifest_ref, properties };
+        let manifests = &[manifest.clone()];
+        let new = NewSnapshot { id: 7, at_ms: 2, manifest_list, manifests, properties };
         let second = committed(&first, "", &table.commit(&new)).unwrap();
         let table = Table::from_metadata(second.to_string().as_bytes()).unwrap();
         let store = BTreeMap::from([("l", list), ("m", manifest.content)]);

@@ -14,7 +14,7 @@ use ledger::StagedFile;
 use metrics::{Counter, FloatGauge};
 use oauth::OAuth;
 use pipeline::units::Period;
-use pipeline::{BuildContext, BuildError, Env, Secret};
+use pipeline::{BuildContext, BuildError, ColumnStatistics, Env, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -293,7 +293,7 @@ impl Target {
     pub(crate) fn check(&self, table: &Table) -> Result<Partitioning, TableError> {
         self.path_of(&table.location)?;
         table.schema.check(&self.columns, &self.from_path)?;
-        Partitioning::new(&table.spec, &table.schema, &self.from_path)
+        Partitioning::new(&table.spec, &table.schema, &self.columns, &self.from_path)
     }
 
     /// Returns the path of a URL in the store of the sink.
@@ -313,12 +313,13 @@ impl Target {
     }
 
     /// Returns a committed file as a file of the table.
-    pub(crate) fn data_file(&self, file: &StagedFile) -> DataFile {
+    pub(crate) fn data_file(&self, file: &StagedFile, columns: Vec<ColumnStatistics>) -> DataFile {
         DataFile {
             url: format!("{}/{}", self.location, file.target),
             path: file.target.clone(),
             rows: file.events,
             bytes: file.len,
+            columns,
         }
     }
 

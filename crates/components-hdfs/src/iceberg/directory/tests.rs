@@ -21,8 +21,8 @@ async fn with_table(store: &Memory) -> DirectoryCatalog {
 }
 
 fn commit(table: &Table, id: i64) -> Value {
-    let (manifest_list, manifest, properties) = ("file:///w/t/list", None, &[][..]);
-    table.commit(&NewSnapshot { id, at_ms: 1, manifest_list, manifest, properties })
+    let (manifest_list, manifests, properties) = ("file:///w/t/list", &[][..], &[][..]);
+    table.commit(&NewSnapshot { id, at_ms: 1, manifest_list, manifests, properties })
 }
 
 fn is_done(answer: Result<CommitAnswer, CatalogError>) -> bool {
