@@ -14,7 +14,7 @@ use crate::store::Visible;
 /// Where the collectors of the demo store lines, and how readers find them. `root` is the folder of
 /// the demo.
 pub trait Layout {
-    /// What the collectors do, for the introduction.
+    /// Describes the work of the collectors, for the introduction.
     fn summary(&self) -> &'static str;
 
     /// The directory of the stored files.
@@ -38,7 +38,7 @@ pub trait Layout {
     /// The store cannot be read.
     fn read(&self, env: &Env, root: &Path, each: &mut dyn FnMut(&[u8])) -> Result<bool, DemoError>;
 
-    /// What a user can do with the stored lines, for the end.
+    /// Returns commands for the stored lines, for the end of the demo.
     fn hint(&self, root: &Path) -> String;
 }
 

@@ -53,9 +53,11 @@ fn of_chunk(id: i32, chunk: &ColumnChunkMetaData) -> ColumnStatistics {
         }
     };
     let is_float = matches!(statistics, Some(Statistics::Float(_) | Statistics::Double(_)));
+    // The writer counts no NaN if all values are nulls.
+    let nans = nans.or((nulls == Some(values)).then_some(0)).filter(|_| is_float);
     let bounds = bounds.filter(|_| !is_float || nans.is_some());
     let bytes = chunk.compressed_size().unsigned_abs();
-    ColumnStatistics { id, bytes, values, nulls, nans: nans.filter(|_| is_float), bounds }
+    ColumnStatistics { id, bytes, values, nulls, nans, bounds }
 }
 
 /// Returns the bounds; `None` if there are none, or only of NaN.

@@ -113,12 +113,13 @@ fn transforms_apply_to_some_types_only() {
 proptest! {
     #[test]
     fn certain_value_is_the_value_of_every_row(
-        numbers in proptest::collection::vec(-4_000_000_000_000_000_i64..4_000_000_000_000_000, 1..5),
+        numbers in proptest::collection::vec(-(1_i64 << 52)..1 << 52, 1..5),
         near: bool,
         texts in proptest::collection::vec("[ab]{0,4}", 1..4),
     ) {
         // Near each other, so that some of them have the same value.
-        let numbers: Vec<i64> = numbers.iter().map(|it| if near { it % HOUR } else { *it }).collect();
+        let numbers = numbers.iter().map(|it| if near { it % HOUR } else { *it });
+        let numbers: Vec<i64> = numbers.collect();
         for (name, kind) in [
             ("hour", "timestamptz"), ("day", "timestamp"), ("month", "timestamptz"),
             ("year", "timestamptz"), ("truncate[1000000000]", "long"), ("bucket[3]", "long"),
@@ -136,7 +137,7 @@ proptest! {
         }
         for name in ["truncate[1]", "truncate[3]", "identity", "bucket[3]"] {
             let (transform, source) = parsed(name, "string");
-            let bound = |text: Option<&String>| BoundValue::Bytes(text.unwrap().as_bytes().to_vec());
+            let bound = |text: Option<&String>| BoundValue::Bytes(text.unwrap().clone().into());
             let column = statistics(bound(texts.iter().min()), bound(texts.iter().max()));
             if let Some(certain) = transform.of_all(source, Some(&column)) {
                 for text in &texts {

@@ -260,13 +260,13 @@ fn columns(format: &Format) -> Result<Vec<FileColumn>, BuildError> {
 #[cfg(test)]
 impl Target {
     /// Creates the table of a test, with files below `file:///logs`.
-    pub(crate) fn of_test(reach: Reach, from_path: &[&str]) -> Self {
+    pub(crate) fn of_test(reach: Reach, columns: Vec<FileColumn>, from_path: &[&str]) -> Self {
         let store = ("file".to_owned(), String::new());
         Self {
             name: "logs.web".to_owned(),
             reach,
             creates: true,
-            columns: Vec::new(),
+            columns,
             from_path: from_path.iter().map(|&name| name.to_owned()).collect(),
             location: "file:///logs".to_owned(),
             stores: [store.clone(), store],
@@ -357,17 +357,4 @@ fn family(scheme: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn store_of_a_url_is_known_by_each_of_its_names() {
-        assert_eq!(split("file:/a/b"), Some(("file", "", "/a/b")));
-        assert_eq!(split("file:///a/b"), Some(("file", "", "/a/b")));
-        assert_eq!(split("s3a://bucket/a"), Some(("s3", "bucket", "/a")));
-        assert_eq!(split("hdfs://nn:8020/a"), Some(("hdfs", "nn:8020", "/a")));
-        for none in ["/a", "s3://bucket", "x", "file:a"] {
-            assert_eq!(split(none), None, "{none}");
-        }
-    }
-}
+mod tests;

@@ -202,7 +202,7 @@ fn start(collector: &Collector, store: Arc<dyn FileSystem>, model: &Model) -> Hd
 fn start_with(collector: &Collector, store: Arc<dyn FileSystem>, reach: Reach) -> HdfsSink {
     let mut sink = collector.sink_on(store);
     let own = Arc::get_mut(&mut sink.settings).expect("it is not open");
-    own.target = Some(Target::of_test(reach, &["app"]));
+    own.target = Some(Target::of_test(reach, Vec::new(), &["app"]));
     sink
 }
 

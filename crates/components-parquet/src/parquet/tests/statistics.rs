@@ -99,7 +99,8 @@ proptest! {
         ),
         times in 1_usize..60,
     ) {
-        let rows: Vec<_> = rows.iter().map(|(number, text, nulls)| row(*number, text, *nulls)).collect();
+        let rows = rows.iter().map(|(number, text, nulls)| row(*number, text, *nulls));
+        let rows: Vec<_> = rows.collect();
         let bodies: Vec<String> = rows.iter().map(|(body, _)| body.to_string()).collect();
         // Large files have several row groups.
         let batches: Vec<Batch> = (0..times).map(|_| Batch::of(&bodies)).collect();

@@ -3,21 +3,28 @@
 //! The versions of the table are read as Iceberg's readers do it: from the hint, and then the
 //! versions after it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use formats::format::Format;
 use iceberg::metadata::Table;
-use pipeline::Sink;
+use iceberg::request::create;
+use iceberg::schema::{FileColumn, new_schema};
+use iceberg::versions::created;
+use pipeline::{BoundValue, ColumnStatistics, Encoder, Events, FileEncoder, FileEnd, Sink};
+use serde_json::{Value, json};
 use storage::FileSystem;
 use storage::faults::{Fault, Faulty};
 use storage::memory::Memory;
 use storage::objects::Objects;
 use tokio::time::sleep;
 
-use super::{MINUTE, compare_table, of, settings, start_with};
+use super::{MINUTE, compare_table, files, of, settings, start_with};
 use crate::hdfs::HdfsSink;
-use crate::hdfs::append::Reach;
-use crate::hdfs::tests::harness::{Collector, at_rest, drive};
+use crate::hdfs::append::{Reach, Target};
+use crate::hdfs::tests::harness::{Collector, at_rest, drive, visible};
 
 const METADATA: &str = "/w/logs/web/metadata";
 
@@ -108,4 +115,109 @@ async fn object_stores_have_such_tables_too() {
     }
     sleep(5 * MINUTE).await;
     assert_eq!(compare(&store, "objects"), 3);
+}
+
+/// Writes lines with numbers, whose bounds are its statistics.
+struct Numbers;
+
+impl Encoder for Numbers {
+    fn size_bound(&self, events: &Events) -> u64 {
+        events.body_bytes() + events.len() as u64
+    }
+
+    fn statistics(&self, end: &[u8]) -> Option<FileEnd> {
+        let numbers = std::str::from_utf8(end).unwrap().lines().map(|line| line.parse().unwrap());
+        let numbers: Vec<i64> = numbers.collect();
+        let bound = |number: Option<&i64>| number.map(|it| BoundValue::Long(*it));
+        Some(FileEnd::Statistics(vec![ColumnStatistics {
+            id: 1,
+            bytes: end.len() as u64,
+            values: numbers.len() as u64,
+            nulls: Some(0),
+            nans: None,
+            bounds: bound(numbers.iter().min()).zip(bound(numbers.iter().max())),
+        }]))
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        struct Lines;
+        impl FileEncoder for Lines {
+            fn encode(&mut self, events: &Events) -> Bytes {
+                let lines = events.iter().map(|event| [event.body(), b"\n"].concat());
+                lines.collect::<Vec<_>>().concat().into()
+            }
+
+            fn finish(&mut self) -> Bytes {
+                Bytes::new()
+            }
+        }
+        Box::new(Lines)
+    }
+}
+
+/// Starts a collector for a table that is partitioned by `truncate[10](n)` and by directories.
+fn start_numbers(collector: &Collector, store: Arc<dyn FileSystem>) -> HdfsSink {
+    let mut sink = start(collector, store);
+    let own = Arc::get_mut(&mut sink.settings).expect("it is not open");
+    own.format = Arc::new(Format::plain(Box::new(Numbers)));
+    let (url, path) = ("file:///w/logs/web".to_owned(), "/w/logs/web".to_owned());
+    let reach = Reach::Directory { url, path };
+    own.target = Some(Target::of_test(reach, vec![number()], &["app"]));
+    sink
+}
+
+fn number() -> FileColumn {
+    FileColumn { id: 1, name: "n".to_owned(), kind: "long".to_owned(), required: false }
+}
+
+#[tokio::test(start_paused = true)]
+async fn file_without_one_partition_value_is_in_the_table_once_too() {
+    let app = json!({"source-id": 2, "field-id": 1001, "name": "app", "transform": "identity"});
+    let tens = json!({"source-id": 1, "field-id": 1000, "name": "tens",
+        "transform": "truncate[10]"});
+    let schema = new_schema(&[number()], &["app".to_owned()]);
+    let spec = json!({"spec-id": 0, "fields": [tens, app]});
+    let request = create("web", "file:///w/logs/web", &schema, &spec);
+    let first = created(&request, "u", 1).to_string();
+    for fault in [Fault::DiesAfter, Fault::AnswerLost] {
+        for at in 0.. {
+            let (store, case) = (Memory::new(), format!("{fault:?} at call {at}"));
+            store.put(&format!("{METADATA}/v1.metadata.json"), first.as_bytes());
+            let faulty = Arc::new(Faulty::new(Arc::new(store.clone()), fault.clone(), at));
+            let [one, two] = [(); 2].map(|()| Collector::new(settings()));
+            let mut sink = start_numbers(&one, faulty.clone());
+            // The batches of one directory share a file.
+            if drive(&mut sink, &[of(5, "shop"), of(15, "shop"), of(17, "pay")]).await {
+                sleep(MINUTE).await;
+            }
+            let was_hit = faulty.calls() > at;
+            drop(sink);
+            let mut sink = start_numbers(&two, Arc::new(store.clone()));
+            let batches = [of(5, "shop"), of(15, "shop"), of(17, "pay"), of(27, "shop")];
+            assert!(drive(&mut sink, &batches).await, "{case}");
+            sleep(5 * MINUTE).await;
+            at_rest(&sink).await;
+            assert_eq!(sink.status().unwrap().read().trouble, None, "{case}");
+            let contents = store.files();
+            let data = visible(&contents).into_keys().filter(|path| !path.contains("/metadata/"));
+            let expected = data.map(|path| {
+                let text = String::from_utf8(contents[path].to_vec()).unwrap();
+                let tens = text.lines().map(|line| line.parse::<i64>().unwrap() / 10 * 10);
+                let tens: BTreeSet<i64> = tens.collect();
+                let app = if path.contains("app=shop") { "shop" } else { "pay" };
+                let partition = match tens.len() {
+                    1 => json!({"tens": tens.first(), "app": app}),
+                    _ => json!({"app": app}),
+                };
+                (path.to_owned(), vec![partition])
+            });
+            let expected: BTreeMap<String, Vec<Value>> = expected.collect();
+            assert_eq!(files(table(&store).0, &store), expected, "{case}");
+            if !was_hit {
+                let others = expected.values().filter(|it| it[0].get("tens").is_none()).count();
+                assert!(others > 0, "some file has two values: {expected:?}");
+                break;
+            }
+        }
+    }
 }
