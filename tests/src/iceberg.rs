@@ -1,7 +1,7 @@
-//! The REST catalog of Iceberg's own tests, from its published jars, with SQLite; and a proxy that
-//! loses its answers.
+//! The REST catalog of Iceberg's own tests, from its published jars, with SQLite; a proxy that
+//! loses its answers; and Iceberg's `HadoopCatalog`, which needs no server.
 //!
-//! One Java process; Maven downloads the jars once to the user's cache.
+//! Maven downloads the jars once to the user's cache.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -21,6 +21,9 @@ use crate::wait;
 
 /// The jars to download.
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/iceberg/pom.xml"));
+/// A program with Iceberg's `HadoopCatalog`.
+const TABLES: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/iceberg/Tables.java"));
 /// Python packages of PyIceberg.
 const REQUIREMENTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/iceberg/requirements.txt"));
@@ -57,7 +60,7 @@ impl Catalog {
     /// When it is running, or does not answer in time.
     pub fn revive(&mut self) {
         assert!(self.process.is_none(), "the catalog runs already");
-        let jars = jars_of("iceberg-catalog-1.11.0", POM);
+        let jars = jars();
         let mut java = Command::new("java");
         java.current_dir(&self.dir).args(["-Xmx384m", "-XX:TieredStopAtLevel=1", "-cp"]);
         java.arg(format!("{}/*", jars.display()));
@@ -87,6 +90,27 @@ impl Catalog {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+/// Returns the folder of the jars.
+fn jars() -> PathBuf {
+    jars_of("iceberg-catalog-1.11.0", POM)
+}
+
+/// Runs `deploy/iceberg/Tables.java`, which uses Iceberg's `HadoopCatalog`. Returns its output.
+///
+/// # Panics
+///
+/// When it fails.
+#[must_use]
+pub fn hadoop_catalog(dir: &Path, arguments: &[&str]) -> String {
+    let source = dir.join("Tables.java");
+    fs::write(&source, TABLES).expect("the test's own folder");
+    let mut java = Command::new("java");
+    java.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", &format!("{}/*", jars().display())]);
+    let output = java.arg(source).args(arguments).output().expect("Java runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// Returns Python with PyIceberg.

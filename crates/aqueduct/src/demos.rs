@@ -1,12 +1,14 @@
 //! `aqueduct demo`: the demo of the crate `demo`, which runs this program as its agents.
 //!
-//! Two more demos need the full program: [`db`] copies a table into files and back; [`iot`] runs
-//! devices that publish over MQTT.
+//! More demos need the full program: [`table`] appends to an Iceberg table; [`db`] copies a table
+//! into files and back; [`iot`] runs devices that publish over MQTT.
 
 #[cfg(feature = "sql")]
 mod db;
 #[cfg(feature = "mqtt")]
 mod iot;
+#[cfg(feature = "parquet")]
+mod table;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,7 @@ Examples:
   aqueduct demo                          send a log that the demo writes
   aqueduct demo /var/log/nginx/*.log     send your own files; the demo only reads them
   aqueduct demo --stay                   keep the agents running at the end, with their pages
+  aqueduct demo table                    into an Iceberg table, without a catalog server
   aqueduct demo db                       a table into files and back, both commands killed half-way
   aqueduct demo iot                      1,000 devices of MQTT, the collector killed half-way
 
@@ -37,6 +40,9 @@ pub(crate) struct DemosArgs {
 /// The other demos.
 #[derive(Debug, Subcommand)]
 enum Other {
+    /// The same into an Iceberg table, whose rows are counted
+    #[cfg(feature = "parquet")]
+    Table(table::TableArgs),
     /// A table into files and back into another table, with a kill -9 of each command
     #[cfg(feature = "sql")]
     Db(db::DbArgs),
@@ -85,6 +91,8 @@ enum OtherError {
 /// Runs a demo and prints its report.
 pub(crate) fn run(args: &DemosArgs) -> ExitCode {
     match &args.other {
+        #[cfg(feature = "parquet")]
+        Some(Other::Table(args)) => demo::run_with(&args.main, Box::new(table::DemoTable)),
         #[cfg(feature = "sql")]
         Some(Other::Db(args)) => demo::play(async |signals| signals.or(db::play(args)).await),
         #[cfg(feature = "mqtt")]

@@ -204,7 +204,7 @@ mod tests {
     }
 
     /// Commands without `--json`, and why.
-    const NO_JSON: [(&str, &str); 24] = [
+    const NO_JSON: [(&str, &str); 25] = [
         ("agent", "an agent: its log is JSON by --log-format, its state by `status --json`"),
         ("channel account", "prints JSON anyway"),
         ("channel export", "prints events: --format json"),
@@ -214,6 +214,7 @@ mod tests {
         ("demo", "shows an agent to a person; its exit code says how it went"),
         ("demo db", "as `demo`"),
         ("demo iot", "as `demo`"),
+        ("demo table", "as `demo`"),
         ("dlq show", "prints events: --format json"),
         ("edge", "an agent, as `agent`"),
         ("export", "an agent that ends: its exit code says how it went"),

@@ -198,7 +198,7 @@ impl HdfsSink {
         let began = Instant::now();
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known, memory);
         let ledger = ledger.await.map_err(|error| self.decision.add_hint(error))?;
-        self.claim_table(&ledger).await?;
+        self.claim_table(&ledger, &fs).await?;
         let retry = ledger.publish_due();
         self.unpublished.set(ledger.waiting_files() as i64);
         self.held.record_ledger(ledger.view().settled().clone());

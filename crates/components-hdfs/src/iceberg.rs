@@ -1,9 +1,11 @@
-//! A client of Iceberg's REST catalog: loads and creates a table, and commits to it.
+//! Iceberg's catalogs: load and create a table, and commit to it. [`RestCatalog`] is the client of
+//! a server, [`DirectoryCatalog`] needs none.
 //!
 //! Whether a commit without an answer has happened is decided by the caller, which loads the table
-//! again: this client never repeats a request.
+//! again: a catalog never repeats a request.
 
 mod catalog;
+mod directory;
 mod error;
 
 use async_trait::async_trait;
@@ -11,6 +13,7 @@ use iceberg::metadata::Table;
 use serde_json::Value;
 
 pub(crate) use catalog::{Access, RestCatalog, TableName};
+pub(crate) use directory::DirectoryCatalog;
 pub(crate) use error::CatalogError;
 
 /// The answer to a commit.

@@ -24,6 +24,7 @@ mod nest;
 mod paths;
 mod row;
 mod shape;
+mod statistics;
 mod value;
 mod written;
 
@@ -35,7 +36,7 @@ use ::parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use ::parquet::schema::types::TypePtr;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, FileKind, TableForm,
+    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, FileEnd, FileKind, TableForm,
     TableStorage, Unwritable,
 };
 use schemars::JsonSchema;
@@ -223,6 +224,10 @@ impl Encoder for Parquet {
         form.columns = self.form.rows.table_columns();
         form.fields = self.form.rows.table_fields();
         Some(form)
+    }
+
+    fn statistics(&self, end: &[u8]) -> Option<FileEnd> {
+        Some(statistics::read(end))
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {

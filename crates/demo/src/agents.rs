@@ -12,9 +12,9 @@ use program::cli::{self, AgentArgs, CollectorArgs, Common, EdgeArgs, LogFormat};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-use crate::DemoError;
 use crate::input;
 use crate::metrics::Metrics;
+use crate::{DemoError, Layout};
 
 /// Files become visible after this time, so that the demo is short. A real store needs much more.
 const ROLL_AGE: &str = "1s";
@@ -42,16 +42,6 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The directory that serves as the store.
-    pub(crate) fn store(&self) -> PathBuf {
-        self.root.join("store")
-    }
-
-    /// The URL of the store.
-    pub(crate) fn store_url(&self) -> String {
-        format!("file://{}/%Y-%m-%d", self.store().display())
-    }
-
     /// The directory of an agent's channel.
     pub(crate) fn channel(&self, name: &str) -> PathBuf {
         self.root.join("data").join(name).join("channels/main")
@@ -92,15 +82,19 @@ impl Folder {
         name: &'static str,
         address: &str,
         admin: &str,
+        layout: &dyn Layout,
     ) -> Result<Agent, DemoError> {
         let common = self.common(name, admin);
-        let (listen, store) = (Some(address.into()), Some(self.store_url()));
+        let (listen, store) = (Some(address.into()), Some(store_url(layout, &self.root)));
         let mut plan = self.plan(&CollectorArgs { listen, store, tokens_file: None, common })?;
         let mut roll = Settings::empty();
         roll.set("age_max", Settings::text(ROLL_AGE));
         // A collector has one sink: the store.
         for sink in plan.groups.iter_mut().flat_map(|group| &mut group.sinks) {
             sink.settings.set("roll", roll.clone());
+            for (name, value) in layout.settings(&self.root) {
+                sink.settings.set(name, value);
+            }
         }
         self.configured(name, "collector", admin, &config::to_toml(&plan))
     }
@@ -260,6 +254,11 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Returns the URL of the store.
+pub(crate) fn store_url(layout: &dyn Layout, root: &Path) -> String {
+    format!("file://{}/{}", layout.files(root).display(), layout.folders())
 }
 
 /// Opens the log of a child process.

@@ -6,8 +6,8 @@ use pipeline::Env;
 use support::loopback::find_free_address;
 use tokio::time::{Instant, sleep};
 
-use crate::DemoError;
 use crate::agents::{Agent, Folder};
+use crate::{DemoError, Layout};
 
 /// Interval between two looks at the collectors.
 const POLL: Duration = Duration::from_millis(20);
@@ -31,13 +31,17 @@ pub(crate) struct Victim {
 
 impl Cast {
     /// Starts the agents, and waits until they are ready.
-    pub(crate) async fn start(folder: &Folder, patterns: &[String]) -> Result<Self, DemoError> {
+    pub(crate) async fn start(
+        folder: &Folder,
+        layout: &dyn Layout,
+        patterns: &[String],
+    ) -> Result<Self, DemoError> {
         let address = || find_free_address().map(|it| it.to_string()).map_err(DemoError::Port);
         let listen = [address()?, address()?];
         let mut cast = Self {
             collectors: [
-                folder.collector("collector-1", &listen[0], &address()?)?,
-                folder.collector("collector-2", &listen[1], &address()?)?,
+                folder.collector("collector-1", &listen[0], &address()?, layout)?,
+                folder.collector("collector-2", &listen[1], &address()?, layout)?,
             ],
             edge: folder.edge(patterns, &listen, &address()?)?,
         };

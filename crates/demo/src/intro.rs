@@ -17,6 +17,8 @@ const DISK_FACTOR: u64 = 3;
 
 /// Facts about a demo that has not started yet.
 pub(crate) struct Intro<'a> {
+    /// What the collectors do with lines.
+    pub(crate) summary: &'a str,
     /// The seed of the log that the demo writes; none with files of the user.
     pub(crate) seed: Option<u64>,
     /// The files of the user.
@@ -27,10 +29,12 @@ pub(crate) struct Intro<'a> {
 
 impl fmt::Display for Intro<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "An edge sends log lines to two collectors, which store them in files.\n\
+        writeln!(
+            f,
+            "An edge sends log lines to two collectors, which {}.\n\
              Half-way one collector is killed (kill -9) and restarted 2 s later.\n\
-             At the end every line in the store is compared with the log.\n\n",
+             At the end every line in the store is compared with the log.\n",
+            self.summary
         )?;
         let bytes = match self.seed {
             Some(seed) => {
@@ -62,12 +66,19 @@ mod tests {
     #[test]
     fn names_input_disk_and_folder() {
         let folder = Path::new("/tmp/aqueduct-demo-x");
-        let text = Intro { seed: Some(7), due: &[], folder }.to_string();
-        for part in ["400,000 lines", "--seed 7", "below /tmp/aqueduct-demo-x", "127.0.0.1"] {
+        let summary = "store them in files";
+        let text = Intro { summary, seed: Some(7), due: &[], folder }.to_string();
+        for part in [
+            "which store them in files.\nHalf-way",
+            "400,000 lines",
+            "--seed 7",
+            "below /tmp/aqueduct-demo-x",
+            "127.0.0.1",
+        ] {
             assert!(text.contains(part), "{text}");
         }
         let due = [Measured { path: "/a".into(), bytes: 2_000_000, lines: 1_000, unended: 0 }];
-        let text = Intro { seed: None, due: &due, folder }.to_string();
+        let text = Intro { summary, seed: None, due: &due, folder }.to_string();
         assert!(text.contains("1,000 lines, 2.0 MB, in 1 of your files"), "{text}");
         assert!(!text.contains("--seed"), "{text}");
     }

@@ -15,6 +15,7 @@ mod agents;
 mod cast;
 mod input;
 mod intro;
+mod layout;
 mod metrics;
 mod progress;
 mod reconcile;
@@ -33,9 +34,11 @@ use thiserror::Error;
 
 pub use agents::{Agent, Folder, open_log};
 pub use input::{read_end, write};
+pub use layout::Layout;
 pub use progress::{Progress, grouped, megabytes};
 pub use signals::Signals;
 
+use layout::TextFiles;
 use scene::Scene;
 
 /// Arguments of the demo.
@@ -110,6 +113,9 @@ pub enum DemoError {
         /// The cause.
         source: io::Error,
     },
+    /// The stored lines cannot be read.
+    #[error("cannot read the lines that the collectors stored; run the demo again")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A configuration that the demo generated is invalid.
     #[error("the demo generated an invalid configuration; report this as a bug:\n{0}")]
     Config(#[from] config::ConfigErrors),
@@ -123,8 +129,13 @@ pub enum DemoError {
 
 /// Runs the demo and prints its report. The exit code is 0 only if every line arrived once.
 pub fn run(args: &DemoArgs) -> ExitCode {
+    run_with(args, Box::new(TextFiles))
+}
+
+/// Runs the demo with another store, as [`run`].
+pub fn run_with(args: &DemoArgs, layout: Box<dyn Layout>) -> ExitCode {
     play(async |signals| {
-        let mut scene = Scene::new(args)?;
+        let mut scene = Scene::new(args, layout)?;
         let result = signals.or(scene.play()).await;
         let result = match result {
             Ok(is_right) if args.stay => {

@@ -17,7 +17,7 @@ Examples:
 
 Everything runs on this machine, below one temporary folder, on ports of 127.0.0.1.
 Exit code 0 means that every line arrived exactly once.
-`aqueduct demo` is the same demo; `aqueduct demo db` and `aqueduct demo iot` show more.";
+`aqueduct demo` is the same demo; `aqueduct demo table`, `db` and `iot` show more.";
 
 /// Send lines through an edge and two collectors, kill one collector, and count every line.
 #[derive(Debug, Parser)]

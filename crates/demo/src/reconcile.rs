@@ -61,7 +61,8 @@ impl Lines {
         self.cut
     }
 
-    fn line(&mut self, line: &[u8]) {
+    /// Adds a line without its end.
+    pub(crate) fn line(&mut self, line: &[u8]) {
         self.cut += u64::from(line.len() > LINE_MAX);
         self.hashes.push(xxh3_64(&line[..line.len().min(LINE_MAX)]));
     }

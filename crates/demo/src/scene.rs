@@ -11,10 +11,11 @@ use proof::{Request, Verdict};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::agents::Folder;
+use crate::agents::{Folder, store_url};
 use crate::cast::{Cast, Victim};
 use crate::input::{self, Measured, WRITTEN_LINES, Writer};
 use crate::intro::Intro;
+use crate::layout::{Layout, stored};
 use crate::progress::{Progress, grouped, megabytes};
 use crate::reconcile::{Differences, Lines, compare};
 use crate::report::Report;
@@ -43,6 +44,7 @@ pub(crate) struct Scene {
     /// Dropped before the folder.
     cast: Option<Cast>,
     folder: TempDir,
+    layout: Box<dyn Layout>,
     stays: bool,
     keeps_data: bool,
     files: Vec<PathBuf>,
@@ -76,7 +78,7 @@ impl fmt::Display for Moment {
 
 impl Scene {
     /// Measures the files, or prepares the log, creates the folder, and prints what will happen.
-    pub(crate) fn new(args: &DemoArgs) -> Result<Self, DemoError> {
+    pub(crate) fn new(args: &DemoArgs, layout: Box<dyn Layout>) -> Result<Self, DemoError> {
         let env = env::real();
         let folder = tempfile::Builder::new().prefix("aqueduct-demo-").tempdir();
         let folder = folder.map_err(DemoError::Folder)?;
@@ -96,10 +98,21 @@ impl Scene {
             }
         }
         let progress = Progress::new();
-        progress.say(&Intro { seed, due: &due, folder: folder.path() }.to_string());
-        let (stays, keeps_data) = (args.stay, args.keep);
-        let (cast, is_right) = (None, false);
-        Ok(Self { env, cast, folder, stays, keeps_data, files, writer, due, progress, is_right })
+        let summary = layout.summary();
+        progress.say(&Intro { summary, seed, due: &due, folder: folder.path() }.to_string());
+        Ok(Self {
+            env,
+            cast: None,
+            folder,
+            layout,
+            stays: args.stay,
+            keeps_data: args.keep,
+            files,
+            writer,
+            due,
+            progress,
+            is_right: false,
+        })
     }
 
     fn folder(&self) -> Folder {
@@ -122,6 +135,7 @@ impl Scene {
         let (written, watched) = tokio::join!(writing, self.watch(&mut cast, begin));
         written?;
         let (arrived, elapsed) = watched?;
+        self.until_visible(&mut cast).await?;
         let channel = self.folder().channel("edge");
         let accounts = if self.stays {
             cast.empty(&self.env).await?;
@@ -136,7 +150,7 @@ impl Scene {
             };
             account::from_directory(&channel, None, &self.env).map_err(failed)?
         };
-        let stores = vec![self.folder().store_url()];
+        let stores = vec![store_url(&*self.layout, self.folder.path())];
         let request = Request { stores, deep: true, ..Request::default() };
         let proved = match proof::prove(accounts, &request, &self.env).await {
             Ok(report) if report.verdict() != Verdict::NotProved => true,
@@ -158,7 +172,7 @@ impl Scene {
             Some(writer) => vec![writer.pattern()],
             None => self.files.iter().map(|file| input::pattern(file)).collect(),
         };
-        let cast = Cast::start(&self.folder(), &patterns).await?;
+        let cast = Cast::start(&self.folder(), &*self.layout, &patterns).await?;
         for agent in cast.all() {
             let (name, pid, url) = (agent.name, agent.pid(), agent.url());
             self.progress.say(&format!("{name:<11} running (pid {pid}), live page: {url}"));
@@ -170,6 +184,25 @@ impl Scene {
         Ok(cast)
     }
 
+    /// Returns the number of lines that must be delivered.
+    fn due_lines(&self) -> u64 {
+        match self.due.as_slice() {
+            [] => WRITTEN_LINES,
+            files => files.iter().map(|file| file.lines).sum(),
+        }
+    }
+
+    /// Waits until readers see the delivered lines, up to a time limit.
+    async fn until_visible(&self, cast: &mut Cast) -> Result<(), DemoError> {
+        let (due, since) = (self.due_lines(), Instant::now());
+        let seen = || self.layout.visible_lines(&self.env, self.folder.path());
+        while since.elapsed() < DELIVERY && seen()?.is_some_and(|lines| lines < due) {
+            cast.must_run(&self.env)?;
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
     /// Watches until everything is delivered, and kills a collector half-way. Returns whether
     /// everything was delivered in time, and the time it took.
     async fn watch(
@@ -177,17 +210,14 @@ impl Scene {
         cast: &mut Cast,
         begin: Instant,
     ) -> Result<(bool, Duration), DemoError> {
-        let due = match self.due.as_slice() {
-            [] => WRITTEN_LINES,
-            files => files.iter().map(|file| file.lines).sum(),
-        };
+        let due = self.due_lines();
         let mut victim: Option<Victim> = None;
         let (mut quiet, mut read_all, mut stored_all) = (0, None::<Instant>, None::<Instant>);
         loop {
             sleep(POLL).await;
             cast.must_run(&self.env)?;
             let Some(edge) = cast.edge.metrics(&self.env).await else { continue };
-            let visible = Visible::below(&self.env, &self.folder().store())?;
+            let visible = Visible::below(&self.env, &self.layout.files(self.folder.path()))?;
             let read = edge.sum("aqueduct_source_events_total");
             let held = edge.sum("aqueduct_channel_events");
             let moment = Moment {
@@ -256,11 +286,8 @@ impl Scene {
         elapsed: Duration,
     ) -> Result<bool, DemoError> {
         // Before the files: a stored line is in a file.
-        let visible = Visible::below(&self.env, &self.folder().store())?;
-        let mut stored = Lines::default();
-        for (path, bytes) in &visible.files {
-            lines(&self.env, path, 0..*bytes, &mut stored)?;
-        }
+        let visible = Visible::below(&self.env, &self.layout.files(self.folder.path()))?;
+        let stored = stored(&*self.layout, &self.env, self.folder.path(), &visible)?;
         let now = self.files.iter().map(|file| input::measure(&self.env, file));
         let now = now.collect::<Result<Vec<_>, _>>()?;
         let due = if self.due.is_empty() { now.clone() } else { self.due.clone() };
@@ -319,9 +346,10 @@ impl Scene {
                 }
             }
         }
-        let root = root.display();
+        let (files, hint) = (self.layout.files(root), self.layout.hint(root));
+        let (files, root) = (files.display(), root.display());
         self.progress.say(&format!(
-            "stored files:     {root}/store; configurations and logs: {root}\n\
+            "{hint}stored files:     {files}; configurations and logs: {root}\n\
              remove them with: rm -r {root}"
         ));
         Ok(())

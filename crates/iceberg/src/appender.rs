@@ -29,14 +29,8 @@
 //! 5. The record is read before the table, so its number is never the larger one. Before the first
 //!    commit it is read after the table, too: another collector may have made that commit.
 
-/// How far the table got, as recorded in the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Identity of the table; `None` before the first commit.
-    pub uuid: Option<String>,
-    /// The table contains all entries below this index.
-    pub number: u64,
-}
+use ledger::TableRecord;
+use support::mutant;
 
 /// The part of a loaded table that decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +64,7 @@ pub enum Step {
         number: u64,
     },
     /// Record how far the table got.
-    Record(Record),
+    Record(TableRecord),
     /// Stop.
     Done(Verdict),
 }
@@ -135,7 +129,7 @@ pub enum Stop {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The record, and the end of the ledger.
-    Recalled(Record, u64),
+    Recalled(TableRecord, u64),
     /// The table; `None` if it does not exist.
     Loaded(Option<Seen>),
     /// The table was created, or existed.
@@ -157,26 +151,6 @@ pub enum Outcome {
     Recorded,
 }
 
-/// The rules in force: all, except in tests that show the purpose of each.
-#[derive(Debug, Clone, Copy)]
-struct Rules {
-    load_after_silence: bool,
-    set_number: bool,
-    check_identity: bool,
-    check_number: bool,
-    recall_twice: bool,
-}
-
-impl Rules {
-    const ALL: Self = Self {
-        load_after_silence: true,
-        set_number: true,
-        check_identity: true,
-        check_number: true,
-        recall_twice: true,
-    };
-}
-
 /// Attempts to commit before it returns [`Verdict::Contended`].
 const TRIES_MAX: u32 = 5;
 
@@ -184,7 +158,7 @@ const TRIES_MAX: u32 = 5;
 #[derive(Debug)]
 pub struct Appender {
     step: Step,
-    record: Record,
+    record: TableRecord,
     /// The end of the ledger, as far as it was read.
     end: u64,
     /// Whether missing tables are created.
@@ -195,19 +169,14 @@ pub struct Appender {
     was_ledger_read: bool,
     was_created: bool,
     tries: u32,
-    rules: Rules,
 }
 
 impl Appender {
     /// Starts. `creates` allows it to create the table.
     pub fn new(creates: bool) -> Self {
-        Self::with_rules(creates, Rules::ALL)
-    }
-
-    fn with_rules(creates: bool, rules: Rules) -> Self {
         Self {
             step: Step::Recall,
-            record: Record { uuid: None, number: 0 },
+            record: TableRecord { uuid: None, number: 0 },
             end: 0,
             creates,
             seen: None,
@@ -215,7 +184,6 @@ impl Appender {
             was_ledger_read: false,
             was_created: false,
             tries: 0,
-            rules,
         }
     }
 
@@ -234,7 +202,7 @@ impl Appender {
                 (self.record, self.end) = (record, end.max(self.end));
                 match self.record {
                     // The loaded table had no number, and no collector has recorded one.
-                    Record { uuid: None, number } if self.was_recalled_twice => {
+                    TableRecord { uuid: None, number } if self.was_recalled_twice => {
                         self.append(number, number)
                     }
                     _ => Step::Load,
@@ -266,11 +234,11 @@ impl Appender {
                 self.tries += 1;
                 match self.tries {
                     TRIES_MAX.. => Step::Done(Verdict::Contended),
-                    _ if self.rules.load_after_silence => {
+                    _ if mutant!("table_not_loaded_after_silence") => same,
+                    _ => {
                         self.was_recalled_twice = false;
                         Step::Recall
                     }
-                    _ => same,
                 }
             }
             (Step::Record(record), Outcome::Recorded) => {
@@ -283,7 +251,7 @@ impl Appender {
 
     /// Decides after the table was loaded.
     fn decide(&mut self) -> Step {
-        let Record { uuid, number } = self.record.clone();
+        let TableRecord { uuid, number } = self.record.clone();
         let Some(Seen { uuid: found, number: has }) = self.seen.clone() else {
             let was_there = uuid.is_some();
             return match self.creates && !was_there && !self.was_created {
@@ -293,27 +261,24 @@ impl Appender {
         };
         if let Some(recorded) = &uuid
             && *recorded != found
-            && self.rules.check_identity
+            && !mutant!("table_identity_unchecked")
         {
             return stopped(Stop::Replaced { recorded: recorded.clone(), found, number });
         }
+        let checks = uuid.is_some() && !mutant!("table_number_unchecked");
         match has {
-            Some(has) if uuid.is_some() && has < number && self.rules.check_number => {
-                stopped(Stop::NumberFell { found: has, number })
-            }
+            Some(has) if checks && has < number => stopped(Stop::NumberFell { found: has, number }),
             Some(has) if has > self.end => match self.was_ledger_read {
                 false => Step::ReadLedger,
                 true => stopped(Stop::LedgerShorter { found: has, end: self.end }),
             },
             Some(has) if uuid.is_none() || has > number => {
-                Step::Record(Record { uuid: Some(found), number: has })
+                Step::Record(TableRecord { uuid: Some(found), number: has })
             }
             Some(has) => self.from(has),
-            None if uuid.is_some() && self.rules.check_number => {
-                stopped(Stop::NumberMissing { number })
-            }
+            None if checks => stopped(Stop::NumberMissing { number }),
             // The first commit has no files: it only sets the number.
-            None if !self.rules.recall_twice => self.append(number, number),
+            None if mutant!("table_record_not_read_twice") => self.append(number, number),
             None => {
                 self.was_recalled_twice = true;
                 Step::Recall
@@ -322,13 +287,13 @@ impl Appender {
     }
 
     fn append(&self, from: u64, to: u64) -> Step {
-        Step::Append { from, to, number: if self.rules.set_number { to } else { from } }
+        Step::Append { from, to, number: if mutant!("table_number_not_set") { from } else { to } }
     }
 
     fn appended(&mut self, to: u64) -> Step {
         let uuid = self.seen.as_ref().map(|seen| seen.uuid.clone());
         self.seen = None;
-        Step::Record(Record { uuid, number: to })
+        Step::Record(TableRecord { uuid, number: to })
     }
 
     /// Continues after a number was recorded.

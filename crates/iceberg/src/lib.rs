@@ -17,6 +17,7 @@
 //! | [`partition`] | partition values of a file |
 //! | [`manifest`] | manifests and manifest lists |
 //! | [`request`] | the requests to a REST catalog |
+//! | [`versions`] | the same in numbered files, without a catalog server |
 
 pub mod appender;
 mod avro;
@@ -25,6 +26,8 @@ pub mod metadata;
 pub mod partition;
 pub mod request;
 pub mod schema;
+mod transform;
+pub mod versions;
 
 /// Why a table cannot be appended to. Every message explains what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

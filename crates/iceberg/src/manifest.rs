@@ -1,20 +1,21 @@
 //! Manifests, which list data files, and manifest lists, which list the manifests of a snapshot.
-//!
-//! Only the fields that a reader requires are written, and partition bounds. Bounds of columns are
-//! absent: readers then read a file that they might have skipped, never the other way round.
 
+mod entries;
 mod list;
+mod metrics;
 
 use formats::avro::datum::{put_bytes, put_long};
+use pipeline::ColumnStatistics;
 
 use crate::avro::{self, container, field, optional, put_optional, record};
 use crate::metadata::Table;
 use crate::partition::{PartitionValue, Partitioning};
 
+pub use entries::{ListedFile, data_files};
 pub use list::ListedManifest;
 
 /// A data file to append.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DataFile {
     /// Its URL.
     pub url: String,
@@ -24,6 +25,8 @@ pub struct DataFile {
     pub rows: u64,
     /// Its size.
     pub bytes: u64,
+    /// Statistics of its columns, as far as they are known.
+    pub columns: Vec<ColumnStatistics>,
 }
 
 /// A new manifest: its content, and its entry in a manifest list.
@@ -53,7 +56,10 @@ const ADDED: i64 = 1;
 const DATA: i64 = 0;
 
 impl NewManifest {
-    /// Creates a manifest of these files.
+    /// Creates a manifest of files that [`Partitioning::place`] has placed here.
+    ///
+    /// # Panics
+    /// If a file does not have one value for each partition field.
     pub fn new(
         table: &Table,
         partitioning: &Partitioning,
@@ -62,18 +68,17 @@ impl NewManifest {
     ) -> Self {
         let keys = &partitioning.keys;
         let fields =
-            keys.iter().map(|key| optional(key.id, &avro::name(&key.name), key.kind.avro()));
-        let data_file = record(
-            "r2",
-            vec![
-                field(134, "content", "int"),
-                field(100, "file_path", "string"),
-                field(101, "file_format", "string"),
-                field(102, "partition", record("r102", fields.collect::<Vec<_>>())),
-                field(103, "record_count", "long"),
-                field(104, "file_size_in_bytes", "long"),
-            ],
-        );
+            keys.iter().map(|key| optional(key.id, &avro::name(&key.name), key.avro.clone()));
+        let mut own = vec![
+            field(134, "content", "int"),
+            field(100, "file_path", "string"),
+            field(101, "file_format", "string"),
+            field(102, "partition", record("r102", fields.collect::<Vec<_>>())),
+            field(103, "record_count", "long"),
+            field(104, "file_size_in_bytes", "long"),
+        ];
+        own.extend(metrics::fields());
+        let data_file = record("r2", own);
         // Without a snapshot and a sequence number, a file inherits those of the manifest list.
         let schema = record(
             "manifest_entry",
@@ -97,7 +102,7 @@ impl NewManifest {
         let mut records = Vec::new();
         let mut values = Vec::new();
         for file in files {
-            let own = partitioning.values(&file.path);
+            let own = partitioning.values(file).expect("the file was placed by its values");
             put_long(&mut records, ADDED);
             (0..3).for_each(|_| put_long(&mut records, 0));
             put_long(&mut records, DATA);
@@ -108,6 +113,7 @@ impl NewManifest {
             }
             put_long(&mut records, file.rows as i64);
             put_long(&mut records, file.bytes as i64);
+            metrics::put(&mut records, &file.columns, &table.schema);
             values.push(own);
         }
         let partitions = (0..keys.len()).map(|at| {
@@ -128,6 +134,7 @@ impl NewManifest {
 fn put_value(out: &mut Vec<u8>, value: &PartitionValue) {
     match value {
         PartitionValue::Text(text) => put_bytes(out, text.as_bytes()),
+        PartitionValue::Bytes(bytes) => put_bytes(out, bytes),
         PartitionValue::Int(number) => put_long(out, i64::from(*number)),
         PartitionValue::Long(number) => put_long(out, *number),
     }

@@ -23,6 +23,8 @@ pub struct Table {
     pub schema: Schema,
     /// The partition spec of new files.
     pub spec: Spec,
+    /// All partition specs.
+    pub(crate) specs: Vec<Spec>,
     /// The properties.
     pub properties: BTreeMap<String, String>,
     /// The snapshot that readers see; `None` for an empty table.
@@ -85,6 +87,18 @@ impl Table {
     /// The answer is malformed, or the table has another format version.
     pub fn from_answer(answer: &[u8]) -> Result<Self, TableError> {
         let Loaded { metadata } = serde_json::from_slice(answer).map_err(TableError::malformed)?;
+        Self::new(metadata)
+    }
+
+    /// Reads a file of metadata.
+    ///
+    /// # Errors
+    /// The file is malformed, or the table has another format version.
+    pub fn from_metadata(file: &[u8]) -> Result<Self, TableError> {
+        Self::new(serde_json::from_slice(file).map_err(TableError::malformed)?)
+    }
+
+    fn new(metadata: Metadata) -> Result<Self, TableError> {
         if metadata.format_version != 2 {
             return Err(TableError::Unsupported {
                 problem: format!(
@@ -98,8 +112,8 @@ impl Table {
         let schemas = schemas.collect::<Result<Vec<_>, _>>()?;
         let schema = schemas.into_iter().find(|schema| schema.id == metadata.current_schema_id);
         let schema = schema.ok_or_else(|| TableError::malformed("no current schema"))?;
-        let mut specs = metadata.partition_specs.into_iter();
-        let spec = specs.find(|spec| spec.id == metadata.default_spec_id);
+        let specs = metadata.partition_specs;
+        let spec = specs.iter().find(|spec| spec.id == metadata.default_spec_id).cloned();
         let spec = spec.ok_or_else(|| TableError::malformed("no default partition spec"))?;
         let branch = metadata.refs.get(MAIN).cloned().unwrap_or_default();
         let current = branch.get("snapshot-id").and_then(Value::as_i64);
@@ -122,6 +136,7 @@ impl Table {
             location: metadata.location.trim_end_matches('/').to_owned(),
             schema,
             spec,
+            specs,
             properties: metadata.properties,
             snapshot,
             last_sequence_number: metadata.last_sequence_number,

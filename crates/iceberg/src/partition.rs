@@ -1,16 +1,22 @@
-//! Partition values of a file, from the directories of its path: `day=2026-11-30/host=web-1`.
+//! Partition values of a file, from the directories of its path or from the bounds of its columns.
 //!
-//! A partition field must have the transform `identity`, and its column the name of a directory.
-//! The column is not in the files: readers take its value from the partition, as the
-//! specification requires ("Column Projection"). A file without such a directory has the value
-//! NULL, for example a file of late events. So each row has the value of its directory, however the
-//! time of an event was determined.
+//! - A directory, such as `day=2026-11-30`, is the value of a field with the transform `identity`
+//!   whose column has its name. The column is not in the files: readers take its value from the
+//!   partition, as the specification requires ("Column Projection"). A file without such a
+//!   directory has the value NULL, for example a file of late events. So each row has the value of
+//!   its directory, however the time of an event was determined.
+//! - For other fields, the bounds of the column must prove that all rows have one value
+//!   ([`crate::transform`]). A file that does not prove it belongs to another spec of the table,
+//!   with the fields from the path only.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::TableError;
-use crate::schema::{Schema, type_name};
+use crate::manifest::DataFile;
+use crate::metadata::Table;
+use crate::schema::{FileColumn, Schema, type_name};
+use crate::transform::{Source, Transform};
 
 /// Name of a directory that stands for a missing value.
 const MISSING: &str = "_";
@@ -35,6 +41,12 @@ impl Spec {
         };
         self.fields.iter().map(field).collect()
     }
+
+    /// Returns whether its values are those of these fields.
+    fn has(&self, fields: &[SpecField]) -> bool {
+        let of = |field: &SpecField| (field.source_id, field.field_id, field.transform.clone());
+        self.fields.iter().map(of).eq(fields.iter().map(of))
+    }
 }
 
 /// A field of a partition spec.
@@ -51,29 +63,27 @@ pub struct SpecField {
     pub transform: String,
 }
 
-/// The type of a partition value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Text,
-    Int,
-    Long,
-    Date,
-}
-
 /// A validated partition field.
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     pub(crate) id: i32,
     pub(crate) name: String,
-    /// Name of the column, and of the directory.
+    /// Name of the column.
     column: String,
-    pub(crate) kind: Kind,
+    /// Id of the column.
+    column_id: i32,
+    /// Its type, and the type in Avro of the field's values.
+    source: Source,
+    pub(crate) avro: Value,
+    /// How its value is computed; `None` if it is a directory.
+    transform: Option<Transform>,
 }
 
 /// A partition value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PartitionValue {
     Text(String),
+    Bytes(Vec<u8>),
     Int(i32),
     Long(i64),
 }
@@ -85,47 +95,75 @@ pub struct Partitioning {
     pub(crate) keys: Vec<Key>,
 }
 
+/// Files by the partition spec to which they belong.
+#[derive(Debug)]
+pub enum Placed {
+    /// All specs exist: each with its files.
+    Files(Vec<(Partitioning, Vec<DataFile>)>),
+    /// The table needs this spec first.
+    NeedsSpec(Value),
+}
+
 impl Partitioning {
-    /// Validates a spec, for files whose paths have these directories `name=value`.
+    /// Validates the spec of new files of a table, for files with these columns, whose paths have
+    /// these directories `name=value`.
     ///
     /// # Errors
-    /// A field has another transform, or no directory has its value.
-    pub fn new(spec: &Spec, schema: &Schema, from_path: &[String]) -> Result<Self, TableError> {
+    /// A field has an unknown transform, or neither a directory nor a column has its value.
+    pub fn new(
+        spec: &Spec,
+        schema: &Schema,
+        columns: &[FileColumn],
+        from_path: &[String],
+    ) -> Result<Self, TableError> {
         let unsupported = |problem: String| Err(TableError::Unsupported { problem });
         let mut keys = Vec::new();
         for field in &spec.fields {
             let Some(column) = schema.field(field.source_id) else {
                 return unsupported(format!(
                     "is partitioned by `{}`, whose column is not at the top level of the schema; \
-                     use an identity partition of a top-level column",
+                     use a partition of a top-level column",
                     field.name
                 ));
             };
-            let kind = match (&*field.transform, &*type_name(&column.kind)) {
-                ("identity", "string") => Kind::Text,
-                ("identity", "int") => Kind::Int,
-                ("identity", "long") => Kind::Long,
-                ("identity", "date") => Kind::Date,
-                (transform, kind) => {
-                    return unsupported(format!(
-                        "is partitioned by {transform}(`{}`) of type {kind}; supported is identity \
-                         of a string, int, long or date: change the partition spec",
-                        column.name
-                    ));
-                }
-            };
-            if !from_path.contains(&column.name) {
+            let kind = type_name(&column.kind);
+            let source = Source::parse(&kind);
+            let known = source.and_then(|it| Some((it, Transform::parse(&field.transform, it)?)));
+            let Some((source, transform)) = known else {
                 return unsupported(format!(
-                    "is partitioned by `{0}`, but `url` has no directory for it; add `{0}=…`, such \
-                     as `day=%Y-%m-%d`",
-                    column.name
+                    "is partitioned by {}(`{}`) of type {kind}, which is not supported: change the \
+                     partition spec",
+                    field.transform, column.name
+                ));
+            };
+            let is_dated = matches!(source, Source::Bytes | Source::Time);
+            let is_folder = transform == Transform::Identity && !is_dated;
+            let is_from_path = is_folder && from_path.contains(&column.name);
+            let is_void = transform == Transform::Void;
+            if !is_from_path && !is_void && !columns.iter().any(|it| it.id == column.id) {
+                let folder = match is_folder {
+                    true => format!("; or add the directory `{0}=…` to `url`", column.name),
+                    false => String::new(),
+                };
+                return unsupported(format!(
+                    "is partitioned by {}(`{}`), but the files do not contain that column; add it \
+                     to the encoder{folder}",
+                    field.transform, column.name
                 ));
             }
-            let (id, name, column) = (field.field_id, field.name.clone(), column.name.clone());
-            keys.push(Key { id, name, column, kind });
+            keys.push(Key {
+                id: field.field_id,
+                name: field.name.clone(),
+                column: column.name.clone(),
+                column_id: column.id,
+                source,
+                avro: transform.avro(source, &kind),
+                transform: (!is_from_path).then_some(transform),
+            });
         }
         let is_column = |name: &&String| schema.fields.iter().any(|field| field.name == **name);
-        let is_key = |name: &&String| keys.iter().any(|key| key.column == **name);
+        let is_key =
+            |name: &&String| keys.iter().any(|key| key.column == **name && key.transform.is_none());
         if let Some(name) = from_path.iter().find(|name| is_column(name) && !is_key(name)) {
             return unsupported(format!(
                 "has a column `{name}`, but is not partitioned by it, and the files do not contain \
@@ -135,44 +173,69 @@ impl Partitioning {
         Ok(Self { spec: spec.clone(), keys })
     }
 
-    /// Returns the values of a file below the directory of the sink; `None` is NULL.
-    pub(crate) fn values(&self, path: &str) -> Vec<Option<PartitionValue>> {
-        let folders: Vec<&str> = path.split('/').collect();
+    /// Returns the values of a file, of which `None` is NULL; or `None` if its rows may have
+    /// several values.
+    pub(crate) fn values(&self, file: &DataFile) -> Option<Vec<Option<PartitionValue>>> {
+        let folders: Vec<&str> = file.path.split('/').collect();
         let folders = &folders[..folders.len().saturating_sub(1)];
         let value = |key: &Key| {
             let of_key = |folder: &&str| {
                 folder.strip_prefix(key.column.as_str())?.strip_prefix('=').map(unescaped)
             };
-            key.kind.value(folders.iter().find_map(of_key)?)
+            let column = || file.columns.iter().find(|column| column.id == key.column_id);
+            match key.transform {
+                None => {
+                    let text = folders.iter().find_map(of_key);
+                    Some(text.and_then(|text| of_folder(key.source, text)))
+                }
+                Some(transform) => transform.of_all(key.source, column()),
+            }
         };
         self.keys.iter().map(value).collect()
     }
-}
 
-impl Kind {
-    /// Parses the value of a directory.
-    fn value(self, text: String) -> Option<PartitionValue> {
-        match self {
-            Self::Text => Some(PartitionValue::Text(text)),
-            _ if text == MISSING => None,
-            Self::Int => text.parse().ok().map(PartitionValue::Int),
-            Self::Long => text.parse().ok().map(PartitionValue::Long),
-            Self::Date => {
-                let day: jiff::civil::Date = text.parse().ok()?;
-                let since = day.since(jiff::civil::date(1970, 1, 1)).ok()?;
-                Some(PartitionValue::Int(since.get_days()))
-            }
-        }
+    /// Returns whether it is of this spec.
+    pub fn is_of(&self, spec: &Spec) -> bool {
+        self.spec.id == spec.id
     }
 
-    /// Returns its type in Avro.
-    pub(crate) fn avro(self) -> Value {
-        match self {
-            Self::Text => json!("string"),
-            Self::Int => json!("int"),
-            Self::Long => json!("long"),
-            Self::Date => json!({"type": "int", "logicalType": "date"}),
+    /// Divides files by the specs of the table.
+    pub fn place(self, table: &Table, files: Vec<DataFile>) -> Placed {
+        let (proved, others): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|file| self.values(file).is_some());
+        let mut placed = Vec::new();
+        if !others.is_empty() {
+            let is_from_path = |at: &usize| self.keys[*at].transform.is_none();
+            let kept: Vec<usize> = (0..self.keys.len()).filter(is_from_path).collect();
+            let fields: Vec<_> = kept.iter().map(|at| self.spec.fields[*at].clone()).collect();
+            let Some(spec) = table.specs.iter().find(|spec| spec.has(&fields)) else {
+                let id = table.specs.iter().map(|spec| spec.id).max().unwrap_or(-1) + 1;
+                let spec = Spec { id, fields };
+                return Placed::NeedsSpec(json!({"spec-id": id, "fields": spec.fields_json()}));
+            };
+            let keys = kept.iter().map(|at| self.keys[*at].clone()).collect();
+            placed.push((Self { spec: spec.clone(), keys }, others));
         }
+        if !proved.is_empty() {
+            placed.insert(0, (self, proved));
+        }
+        Placed::Files(placed)
+    }
+}
+
+/// Parses the value of a directory.
+fn of_folder(source: Source, text: String) -> Option<PartitionValue> {
+    match source {
+        Source::Text => Some(PartitionValue::Text(text)),
+        _ if text == MISSING => None,
+        Source::Int => text.parse().ok().map(PartitionValue::Int),
+        Source::Long => text.parse().ok().map(PartitionValue::Long),
+        Source::Date => {
+            let day: jiff::civil::Date = text.parse().ok()?;
+            let since = day.since(jiff::civil::date(1970, 1, 1)).ok()?;
+            Some(PartitionValue::Int(since.get_days()))
+        }
+        Source::Bytes | Source::Time => None,
     }
 }
 
@@ -181,6 +244,7 @@ impl PartitionValue {
     pub(crate) fn bound(&self) -> Vec<u8> {
         match self {
             Self::Text(text) => text.as_bytes().to_vec(),
+            Self::Bytes(bytes) => bytes.clone(),
             Self::Int(number) => number.to_le_bytes().to_vec(),
             Self::Long(number) => number.to_le_bytes().to_vec(),
         }
@@ -219,63 +283,4 @@ pub fn unescaped(value: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn partitioning(
-        kind: &str,
-        transform: &str,
-        from_path: &[&str],
-    ) -> Result<Partitioning, String> {
-        let schema = json!({"schema-id": 0, "fields": [
-            {"id": 1, "name": "line", "required": false, "type": "string"},
-            {"id": 2, "name": "day", "required": false, "type": kind},
-        ]});
-        let spec = json!({"spec-id": 4, "fields": [
-            {"source-id": 2, "field-id": 1000, "name": "day", "transform": transform}]});
-        let spec = Spec::deserialize(spec).unwrap();
-        let from_path: Vec<String> = from_path.iter().map(|&name| name.to_owned()).collect();
-        Partitioning::new(&spec, &Schema::read(schema).unwrap(), &from_path)
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn value_of_a_file_is_the_value_of_its_directory() {
-        let value = |kind: &str, path: &str| {
-            partitioning(kind, "identity", &["day"]).unwrap().values(path).remove(0)
-        };
-        let text = |text: &str| Some(PartitionValue::Text(text.into()));
-        assert_eq!(value("string", "day=2026-11-30/f.parquet"), text("2026-11-30"));
-        assert_eq!(value("string", "late/day=a%2Fb/x=1/f"), text("a/b"));
-        assert_eq!(value("string", "_overflow/f"), None);
-        assert_eq!(value("string", "day=7"), None, "a file is no directory");
-        assert_eq!(value("date", "day=1970-03-01/f"), Some(PartitionValue::Int(59)));
-        assert_eq!(value("date", "day=1969-12-31/f"), Some(PartitionValue::Int(-1)));
-        assert_eq!(value("int", "day=7/f"), Some(PartitionValue::Int(7)));
-        assert_eq!(value("long", "day=_/f"), None);
-    }
-
-    #[test]
-    fn rejects_partitions_without_a_known_value() {
-        for (kind, transform, from_path, problem) in [
-            ("string", "identity", &[][..], "`url` has no directory for it; add `day=…`"),
-            ("timestamptz", "day", &["day"], "day(`day`) of type timestamptz"),
-            ("string", "bucket[16]", &["day"], "bucket[16](`day`)"),
-            ("string", "void", &["day"], "void(`day`)"),
-            ("string", "identity", &["day", "line"], "not partitioned by it"),
-        ] {
-            let error = partitioning(kind, transform, from_path).unwrap_err();
-            assert!(error.contains(problem), "{error}");
-        }
-    }
-
-    #[test]
-    fn new_table_is_partitioned_by_its_directories() {
-        let from_path = ["day".to_owned(), "host".to_owned()];
-        let json = crate::schema::new_schema(&[], &from_path);
-        let spec = Spec::deserialize(new_spec(&json, &from_path)).unwrap();
-        let keys = Partitioning::new(&spec, &Schema::read(json).unwrap(), &from_path).unwrap();
-        let texts = ["1", "b"].map(|text| Some(PartitionValue::Text(text.into())));
-        assert_eq!(keys.values("day=1/host=b/f"), texts);
-    }
-}
+mod tests;

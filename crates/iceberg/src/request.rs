@@ -16,8 +16,8 @@ pub struct NewSnapshot<'a> {
     pub at_ms: i64,
     /// URL of its manifest list.
     pub manifest_list: &'a str,
-    /// Its new files; `None` if it only sets properties.
-    pub manifest: Option<&'a NewManifest>,
+    /// Its new files; none if it only sets properties.
+    pub manifests: &'a [NewManifest],
     /// Properties of the table to set in the same step.
     pub properties: &'a [(String, String)],
 }
@@ -36,7 +36,7 @@ impl Table {
             "sequence-number": self.next_sequence(),
             "timestamp-ms": new.at_ms.max(self.last_updated_ms),
             "manifest-list": new.manifest_list,
-            "summary": self.summary(new.manifest),
+            "summary": self.summary(new.manifests),
             "schema-id": self.schema.id,
         });
         if let Some(parent) = parent {
@@ -62,8 +62,17 @@ impl Table {
         })
     }
 
-    fn summary(&self, manifest: Option<&NewManifest>) -> Value {
-        let added = manifest.map_or([0; 3], |it| [it.files, it.rows, it.bytes]);
+    /// Returns the request that adds a partition spec, if the table is the same.
+    pub fn add_spec(&self, spec: &Value) -> Value {
+        json!({
+            "requirements": [{"type": "assert-table-uuid", "uuid": self.uuid}],
+            "updates": [{"action": "add-spec", "spec": spec}],
+        })
+    }
+
+    fn summary(&self, manifests: &[NewManifest]) -> Value {
+        let sum = |count: fn(&NewManifest) -> u64| manifests.iter().map(count).sum();
+        let added: [u64; 3] = [sum(|it| it.files), sum(|it| it.rows), sum(|it| it.bytes)];
         let mut summary = json!({"operation": "append"});
         let names = [
             ("added-data-files", "total-data-files"),
@@ -127,7 +136,7 @@ mod tests {
             id: 10,
             at_ms: 50,
             manifest_list: "file:///t/n.avro",
-            manifest: None,
+            manifests: &[],
             properties: &properties,
         };
         let request = table.commit(&new);

@@ -15,6 +15,7 @@
 use bytes::Bytes;
 
 use crate::batch::{EventRef, Events};
+use crate::statistics::FileEnd;
 use crate::table_form::TableForm;
 
 /// An event that can never be written in a form.
@@ -119,6 +120,12 @@ pub trait Encoder: Send + Sync {
 
     /// Describes its files as a table; `None` if nothing reads them as a table.
     fn table(&self) -> Option<TableForm> {
+        None
+    }
+
+    /// Returns the statistics of a file's columns, or how much more is necessary. `end` are the
+    /// last bytes of the file. `None` if its files have no statistics.
+    fn statistics(&self, _end: &[u8]) -> Option<FileEnd> {
         None
     }
 

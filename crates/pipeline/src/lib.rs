@@ -64,6 +64,7 @@ pub mod settings;
 pub mod sink;
 pub mod sink_board;
 pub mod source;
+pub mod statistics;
 pub mod table_form;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -112,5 +113,6 @@ pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};
 pub use sink::{DedupeScope, Guarantee, HeldBack, Letter, Outcome, Settlement, Sink, SinkError};
 pub use sink_board::{SinkBoard, SinkStatus};
 pub use source::{ResendMode, Source, SourceContext, SourceError};
+pub use statistics::{BoundValue, ColumnStatistics, FileEnd};
 pub use table_form::{TableField, TableForm, TableStorage};
 pub use traces::{GivenName, Traces};

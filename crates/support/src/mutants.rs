@@ -104,6 +104,12 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
         "a whole file becomes visible when the record of its transfer names it",
     ),
     ("part_left_out", "a whole file is made of all parts, and its digest is that of its source"),
+    // `crates/iceberg/src/appender/tests.rs`
+    ("table_not_loaded_after_silence", "a table is loaded again after a commit without an answer"),
+    ("table_number_not_set", "a commit to a table sets the number of the next entry"),
+    ("table_identity_unchecked", "a table with another identity is not touched"),
+    ("table_number_unchecked", "a table without the number, or with a smaller one, is not touched"),
+    ("table_record_not_read_twice", "before the first commit the record is read after the table"),
     // `crates/kit/tests/consume/planted.rs`
     ("consume_acknowledged_before_stored", "a message is acknowledged when it is stored"),
     ("consume_acknowledgement_forgotten", "each message that is stored is acknowledged"),

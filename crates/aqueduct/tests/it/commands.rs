@@ -26,6 +26,29 @@ fn demo_db_returns_every_row_once_although_both_commands_are_killed() {
 }
 
 #[test]
+fn demo_table_has_every_line_once_although_a_collector_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a.log");
+    put(&log, &(0..50_000).map(|number| format!("line {}\n", number % 999)).collect::<String>());
+    let mut demo = command(&["demo", "table", &log.display().to_string()]);
+    let output = demo.env("TMPDIR", dir.path()).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let folder = dir.path().join("aqueduct-demo-").display().to_string();
+    for expected in [
+        "which append them to an Iceberg table.\n",
+        "kill -9 ",
+        "\nread            50,000 lines\nstored          50,000 lines\n",
+        "\nmissing              0\nrepeated             0\n",
+        "\nevery line arrived exactly once\n",
+        &format!("StaticTable.from_metadata(\"{folder}"),
+        &format!("iceberg_scan('{folder}"),
+    ] {
+        assert!(shown.contains(expected), "`{expected}` is not in:\n{shown}");
+    }
+}
+
+#[test]
 fn several_configurations_and_standard_input_can_be_checked() {
     let dir = tempfile::tempdir().unwrap();
     let good =

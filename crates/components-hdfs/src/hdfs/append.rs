@@ -9,28 +9,30 @@
 //! not wait for it: while the catalog is down, the ledger keeps the entries. Every collector does
 //! it for all entries, also those of others, so a dead collector delays none.
 
+mod commit;
 mod error;
+mod statistics;
 mod target;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use iceberg::appender::{Appender, Outcome, Record, Seen, Step, Verdict};
-use iceberg::manifest::{DataFile, ListedManifest, NewManifest};
+use iceberg::appender::{Appender, Outcome, Seen, Step, Verdict};
 use iceberg::metadata::Table;
-use iceberg::request::NewSnapshot;
-use ledger::{Commits, Ledger, LedgerError, StagedFile, TableRecord, WriterId, check_length};
+use ledger::{Commits, Ledger, LedgerError, StagedFile, TableRecord, WriterId};
 use pipeline::{Env, SinkBoard};
-use storage::{CreateOptions, FileSystem, FsError};
+use storage::{FileSystem, FsError};
 use support::backoff::jittered;
 use support::causes::chain;
 use support::failure_log::FailureLog;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::settings::{Settings, now};
+use super::settings::Settings;
 use crate::iceberg::{CatalogError, CommitAnswer};
 pub(super) use error::AppendError;
+#[cfg(test)]
+pub(super) use target::Reach;
 pub(super) use target::{IcebergConfig, Target};
 
 /// Pause between checks for entries of other collectors.
@@ -127,6 +129,7 @@ impl Appending {
         if refresh {
             self.ledger.lock().await.refresh().await?;
         }
+        let catalog = target.catalog(&self.fs, &self.settings.env);
         let mut appender = Appender::new(target.creates);
         let (mut table, mut gathered, mut reason) = (None, None, None);
         loop {
@@ -142,12 +145,12 @@ impl Appending {
                     Outcome::LedgerRead(ledger.view().next())
                 }
                 Step::Create => {
-                    target.catalog.create(&target.create_request()).await?;
+                    catalog.create(&target.create_request()).await?;
                     tracing::info!(table = target.name, "created the table, unless it existed");
                     Outcome::Created
                 }
                 Step::Load => {
-                    table = target.catalog.load().await?;
+                    table = catalog.load().await?;
                     Outcome::Loaded(match &table {
                         None => None,
                         Some(table) => Some(self.seen(target, table).await?),
@@ -167,7 +170,8 @@ impl Appending {
                     let table = table.as_ref().expect("the table was loaded");
                     let of_range = |it: &&Gathered| (it.from, it.to) == (from, to);
                     let files = gathered.as_ref().filter(of_range).map(|it| &*it.files);
-                    match self.commit(target, table, files.unwrap_or(&[]), number).await? {
+                    let files = files.unwrap_or(&[]);
+                    match self.commit(target, &*catalog, table, files, number).await? {
                         CommitAnswer::Done => Outcome::Appended,
                         CommitAnswer::Unsettled(error) => {
                             let error = chain(&error);
@@ -179,8 +183,6 @@ impl Appending {
                 }
                 Step::Record(record) => {
                     self.known.1 = record.number;
-                    let Record { uuid, number } = record;
-                    let record = TableRecord { uuid, number };
                     self.ledger.lock().await.record_table(&record).await?;
                     Outcome::Recorded
                 }
@@ -215,10 +217,9 @@ impl Appending {
     }
 
     /// Returns the record in the store, and the end of the ledger.
-    async fn recall(&self) -> Result<(Record, u64), LedgerError> {
+    async fn recall(&self) -> Result<(TableRecord, u64), LedgerError> {
         let ledger = self.ledger.lock().await;
-        let TableRecord { uuid, number } = claim(&ledger).await?;
-        Ok((Record { uuid, number }, ledger.view().next()))
+        Ok((claim(&ledger).await?, ledger.view().next()))
     }
 
     /// Checks the table. Returns what decides.
@@ -266,80 +267,6 @@ impl Appending {
             Err(error) => Err(error.into()),
         }
     }
-
-    /// Writes the metadata of a snapshot, and commits it.
-    async fn commit(
-        &self,
-        target: &Target,
-        table: &Table,
-        files: &[StagedFile],
-        number: u64,
-    ) -> Result<CommitAnswer, AppendError> {
-        let env = &self.settings.env;
-        let (id, sequence) = (snapshot_id(env), table.next_sequence());
-        let metadata = |name: &str| format!("{}/metadata/{name}", table.location);
-        let mut manifests = match &table.snapshot {
-            None => Vec::new(),
-            Some(parent) => {
-                let list = parent.manifest_list.as_deref().unwrap_or_default();
-                let path = target.path_of(list)?;
-                ListedManifest::read_list(&self.fs.read(&path).await?)
-                    .map_err(CatalogError::Table)?
-            }
-        };
-        let mut added = None;
-        if !files.is_empty() {
-            let partitioning = target.check(table)?;
-            let files: Vec<DataFile> = files.iter().map(|file| target.data_file(file)).collect();
-            let sync = env.entropy.bytes16();
-            let manifest = NewManifest::new(table, &partitioning, &files, sync);
-            let url = metadata(&format!("aqueduct-{id}-m0.avro"));
-            self.write(&target.path_of(&url)?, manifest.content.clone()).await?;
-            // New ones come first, as other writers put them.
-            manifests.insert(0, ListedManifest::added(&manifest, url, id, sequence));
-            added = Some(manifest);
-        }
-        let parent = table.snapshot.as_ref().map(|parent| parent.id);
-        let sync = env.entropy.bytes16();
-        let list = ListedManifest::write_list(&manifests, id, parent, sequence, sync);
-        let manifest_list = metadata(&format!("snap-{id}-aqueduct.avro"));
-        self.write(&target.path_of(&manifest_list)?, list).await?;
-        let property = property_of(&*self.ledger.lock().await);
-        let WriterId { collector, incarnation } = self.author;
-        let writer = format!("{collector}/{incarnation}");
-        let properties =
-            [(property.clone(), number.to_string()), (format!("{property}.writer"), writer)];
-        let snapshot = NewSnapshot {
-            id,
-            at_ms: now(env),
-            manifest_list: &manifest_list,
-            manifest: added.as_ref(),
-            properties: &properties,
-        };
-        let answer = target.catalog.commit(&table.commit(&snapshot)).await?;
-        if matches!(answer, CommitAnswer::Done) {
-            target.commits.inc();
-            let (table, files) = (&target.name, files.len());
-            tracing::info!(table, files, snapshot = id, number, "appended files to the table");
-        }
-        Ok(answer)
-    }
-
-    /// Writes a new file of the table's metadata.
-    async fn write(&self, path: &str, content: Vec<u8>) -> Result<(), AppendError> {
-        let len = content.len() as u64;
-        let created = match self.fs.create(path, CreateOptions::default()).await {
-            Err(FsError::NotFound { .. }) => {
-                self.fs.mkdirs(storage::split(path).0).await?;
-                self.fs.create(path, CreateOptions::default()).await
-            }
-            created => created,
-        };
-        let mut writer = created?;
-        writer.write(content.into()).await?;
-        writer.close().await?;
-        Ok(check_length(&*self.fs, path, len).await?)
-    }
 }
 
 /// Returns the record of the table. The first one claims the entries from now on.
@@ -353,8 +280,12 @@ pub(super) async fn claim(ledger: &Ledger) -> Result<TableRecord, LedgerError> {
 }
 
 /// Checks the columns of the table, if the catalog answers soon.
-pub(super) async fn check_if_reachable(target: &Target) -> Result<(), CatalogError> {
-    match timeout(CHECK_LIMIT, target.catalog.load()).await {
+pub(super) async fn check_if_reachable(
+    target: &Target,
+    fs: &Arc<dyn FileSystem>,
+    env: &Env,
+) -> Result<(), CatalogError> {
+    match timeout(CHECK_LIMIT, target.catalog(fs, env).load()).await {
         Ok(Ok(Some(table))) => target.check(&table).map(drop).map_err(CatalogError::from),
         Ok(Err(error @ CatalogError::Table(_))) => Err(error),
         Ok(Ok(None) | Err(_)) | Err(_) => Ok(()),
@@ -364,9 +295,4 @@ pub(super) async fn check_if_reachable(target: &Target) -> Result<(), CatalogErr
 /// Returns the property with the number of this ledger.
 fn property_of(ledger: &Ledger) -> String {
     format!("aqueduct.ledger.{}", ledger.identity())
-}
-
-/// Returns a new id of a snapshot.
-fn snapshot_id(env: &Env) -> i64 {
-    (env.entropy.next_u64() >> 1) as i64
 }

@@ -16,12 +16,17 @@ use super::register::Registering;
 
 impl HdfsSink {
     /// Claims the entries from now on for the table, and checks its columns.
-    pub(super) async fn claim_table(&self, ledger: &Ledger) -> Result<(), HdfsSinkError> {
+    pub(super) async fn claim_table(
+        &self,
+        ledger: &Ledger,
+        fs: &Arc<dyn FileSystem>,
+    ) -> Result<(), HdfsSinkError> {
         let Some(target) = &self.settings.target else { return Ok(()) };
         let claimed = append::claim(ledger).await?;
         let lacks = ledger.view().next().saturating_sub(claimed.number);
         target.due.set(lacks as f64);
-        append::check_if_reachable(target).await.map_err(|error| {
+        let checked = append::check_if_reachable(target, fs, &self.settings.env).await;
+        checked.map_err(|error| {
             let (table, source) = (target.name.clone(), error.into());
             HdfsSinkError::Table { table, source }
         })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use iceberg::TableError;
 use oauth::exchange::Failure;
 use pipeline::{Classify, ErrorClass};
+use storage::FsError;
 use thiserror::Error;
 
 /// Why a catalog did not do what it was asked for.
@@ -19,6 +20,12 @@ pub(crate) enum CatalogError {
     /// The table cannot be used.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// The store failed, which has the metadata of the table.
+    #[error("cannot read or write the metadata of the table")]
+    Store(#[from] FsError),
+    /// Another writer was faster.
+    #[error("the table has changed")]
+    Changed,
     /// The answer is not one of a REST catalog.
     #[error("{url} is not an Iceberg REST catalog: {problem}; check `iceberg.catalog`")]
     Foreign {
@@ -35,6 +42,8 @@ impl Classify for CatalogError {
             Self::Request(Failure::Network { .. }) | Self::Token(Failure::Network { .. }) => {
                 ErrorClass::Transient
             }
+            Self::Store(error) => error.class(),
+            Self::Changed => ErrorClass::Transient,
             Self::Request(Failure::Status { status, .. }) if status.is_server_error() => {
                 ErrorClass::Transient
             }

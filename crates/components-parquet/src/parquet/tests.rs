@@ -18,6 +18,7 @@ use super::*;
 
 mod formats;
 mod nested;
+mod statistics;
 mod typed;
 
 fn context() -> BuildContext {

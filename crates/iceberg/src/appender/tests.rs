@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use support::mutants::plant_by_environment;
+
 use super::*;
 
 const SEEDS: u64 = 20_000;
@@ -90,28 +92,26 @@ enum Other {
 struct World {
     random: Random,
     table: Option<Model>,
-    record: Record,
+    record: TableRecord,
     end: u64,
     in_flight: Vec<Request>,
     collectors: Vec<(Appender, Option<Model>)>,
     snapshots: u64,
-    rules: Rules,
     /// Entries that a rollback may have removed.
     rolled_back: u64,
 }
 
 impl World {
-    fn new(seed: u64, rules: Rules) -> Self {
-        let collectors = (0..2).map(|_| (Appender::with_rules(false, rules), None)).collect();
+    fn new(seed: u64) -> Self {
+        let collectors = (0..2).map(|_| (Appender::new(false), None)).collect();
         Self {
             random: Random(seed),
             table: Some(Model::default()),
-            record: Record { uuid: None, number: 0 },
+            record: TableRecord { uuid: None, number: 0 },
             end: 0,
             in_flight: Vec::new(),
             collectors,
             snapshots: 0,
-            rules,
             rolled_back: 0,
         }
     }
@@ -140,8 +140,8 @@ impl World {
                 Outcome::Recorded
             }
             Step::Append { from, to, number } => {
-                if !self.rules.load_after_silence {
-                    // The planted bug: commits to whatever the table is now.
+                if mutant!("table_not_loaded_after_silence") {
+                    // The bug: commits to whatever the table is now.
                     loaded.clone_from(&self.table);
                 }
                 self.snapshots += 1;
@@ -157,7 +157,7 @@ impl World {
                 self.send(&request, faults)
             }
             Step::Done(_) => {
-                *appender = Appender::with_rules(false, self.rules);
+                *appender = Appender::new(false);
                 return;
             }
         };
@@ -214,7 +214,7 @@ impl World {
         // Limit: a collector that has read the record, but not the table, notices neither.
         if matches!(other, Other::LowersNumber | Other::Replaces) {
             for collector in &mut self.collectors {
-                *collector = (Appender::with_rules(false, self.rules), None);
+                *collector = (Appender::new(false), None);
             }
         }
     }
@@ -233,7 +233,7 @@ impl World {
                 // A collector dies, and starts again.
                 2 if self.random.below(3) == 0 => {
                     let one = self.random.below(2) as usize;
-                    self.collectors[one] = (Appender::with_rules(false, self.rules), None);
+                    self.collectors[one] = (Appender::new(false), None);
                 }
                 3 if other == Other::Commits && self.random.below(4) == 0 => self.interfere(other),
                 n => self.work(n as usize % 2, true),
@@ -246,7 +246,7 @@ impl World {
         for request in std::mem::take(&mut self.in_flight) {
             self.table.as_mut().map(|table| table.apply(&request));
         }
-        self.collectors[0] = (Appender::with_rules(false, self.rules), None);
+        self.collectors[0] = (Appender::new(false), None);
         for _ in 0..60 {
             if let Step::Done(verdict) = self.collectors[0].0.step() {
                 return verdict;
@@ -269,10 +269,11 @@ impl World {
 
 /// Runs all seeds. Returns the number of seeds with a wrong table that was not reported, and the
 /// number of stops.
-fn all(other: Other, rules: Rules) -> (u64, u64) {
+fn all(other: Other) -> (u64, u64) {
+    plant_by_environment();
     let (mut wrong, mut stops) = (0, 0);
     for seed in 0..SEEDS {
-        let mut world = World::new(seed, rules);
+        let mut world = World::new(seed);
         let verdict = world.run(other);
         let is_stopped = matches!(verdict, Verdict::Stopped(_));
         stops += u64::from(is_stopped);
@@ -288,40 +289,37 @@ fn all(other: Other, rules: Rules) -> (u64, u64) {
 #[test]
 fn every_entry_is_in_the_table_once_whatever_is_lost() {
     for other in [Other::Nothing, Other::Commits, Other::RollsBack] {
-        assert_eq!(all(other, Rules::ALL), (0, 0), "{other:?}");
+        assert_eq!(all(other), (0, 0), "{other:?}");
     }
 }
 
 #[test]
 fn stops_when_the_table_is_not_the_recorded_one() {
     for other in [Other::RemovesNumber, Other::LowersNumber, Other::Replaces, Other::Drops] {
-        let (wrong, stops) = all(other, Rules::ALL);
+        let (wrong, stops) = all(other);
         assert_eq!(wrong, 0, "{other:?}");
         assert!(stops > SEEDS / 10, "{other:?}: {stops}");
     }
 }
 
+#[cfg(feature = "mutants")]
 #[test]
 fn each_rule_prevents_a_wrong_table() {
-    let off = |change: fn(&mut Rules)| {
-        let mut rules = Rules::ALL;
-        change(&mut rules);
-        rules
-    };
-    for (name, other, rules) in [
-        ("load after silence", Other::Nothing, off(|it| it.load_after_silence = false)),
-        ("set the number", Other::Nothing, off(|it| it.set_number = false)),
-        ("check the identity", Other::Replaces, off(|it| it.check_identity = false)),
-        ("check the number", Other::LowersNumber, off(|it| it.check_number = false)),
-        ("recall twice", Other::RemovesNumber, off(|it| it.recall_twice = false)),
+    const ONCE: &str = "appender::tests::every_entry_is_in_the_table_once_whatever_is_lost";
+    const STOPS: &str = "appender::tests::stops_when_the_table_is_not_the_recorded_one";
+    for (bug, test, found_by) in [
+        ("table_not_loaded_after_silence", ONCE, "Nothing"),
+        ("table_number_not_set", ONCE, "Nothing"),
+        ("table_identity_unchecked", STOPS, "Replaces"),
+        ("table_number_unchecked", STOPS, "it does not end"),
+        ("table_record_not_read_twice", STOPS, "RemovesNumber"),
     ] {
-        let (wrong, _) = all(other, rules);
-        assert!(wrong > 0, "no seed needs the rule `{name}`");
+        support::mutants::is_found(bug, test, found_by);
     }
 }
 
 fn recalled(uuid: Option<&str>, number: u64, end: u64) -> Outcome {
-    Outcome::Recalled(Record { uuid: uuid.map(str::to_owned), number }, end)
+    Outcome::Recalled(TableRecord { uuid: uuid.map(str::to_owned), number }, end)
 }
 
 fn loaded(uuid: &str, number: Option<u64>) -> Outcome {
@@ -345,7 +343,7 @@ fn a_lost_answer_of_a_successful_commit_is_no_second_commit() {
     let append = Step::Append { from: 3, to: 5, number: 5 };
     assert_eq!(after(false, outcomes.clone()), append);
     outcomes.extend([Outcome::Unsettled, recalled(Some("a"), 3, 5), loaded("a", Some(5))]);
-    let record = Record { uuid: Some("a".into()), number: 5 };
+    let record = TableRecord { uuid: Some("a".into()), number: 5 };
     assert_eq!(after(false, outcomes.clone()), Step::Record(record));
     outcomes.push(Outcome::Recorded);
     assert_eq!(after(false, outcomes), Step::Done(Verdict::UpTo(5)));

@@ -1,15 +1,19 @@
 """Prints the rows of a table as PyIceberg reads them.
 
     python read.py CATALOG TABLE
+    python read.py DIRECTORY
 """
 
 import sys
 
 import pyarrow.compute as pc
 from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.table import StaticTable
 
-catalog = RestCatalog("rest", uri=sys.argv[1])
-table = catalog.load_table(sys.argv[2])
+if len(sys.argv) > 2:
+    table = RestCatalog("rest", uri=sys.argv[1]).load_table(sys.argv[2])
+else:
+    table = StaticTable.from_metadata(sys.argv[1])
 rows = table.scan().to_arrow()
 for line in rows["line"].to_pylist():
     print("row", line)

@@ -14,26 +14,27 @@ use ledger::StagedFile;
 use metrics::{Counter, FloatGauge};
 use oauth::OAuth;
 use pipeline::units::Period;
-use pipeline::{BuildContext, BuildError, Secret};
+use pipeline::{BuildContext, BuildError, ColumnStatistics, Env, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use storage::StoreUrl;
+use storage::{FileSystem, StoreUrl};
 use tls::ClientTls;
 use tokio::sync::Notify;
 
 use super::super::Config;
 use super::super::bucket::Rules;
 use super::super::config::Promise;
-use crate::iceberg::{Access, Catalog, RestCatalog, TableName};
+use crate::iceberg::{Access, Catalog, DirectoryCatalog, RestCatalog, TableName};
 
 /// The Iceberg table that the files are appended to.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IcebergConfig {
-    /// URL of the REST catalog, without `/v1`: `https://catalog:8181`.
+    /// URL of the REST catalog, without `/v1`: `https://catalog:8181`. For trials, a directory of
+    /// tables in the store of `url`, such as `file:///data/warehouse`.
     catalog: String,
-    /// Warehouse of the catalog, if it has several.
+    /// Warehouse of the REST catalog, if it has several.
     #[serde(default)]
     warehouse: Option<String>,
     /// Table with its namespace: `logs.web`.
@@ -43,8 +44,8 @@ pub(crate) struct IcebergConfig {
     #[serde(default)]
     create: bool,
     /// Fixed part of `url`, before the first escape, as readers of the table need it, such as
-    /// `hdfs://nameservice1/logs/data`. Default: as in `url`. A created table is located there, or
-    /// in its parent if the last directory is `data`.
+    /// `hdfs://nameservice1/logs/data`. Default: as in `url`. A table that is created in a REST
+    /// catalog is located there, or in its parent if the last directory is `data`.
     #[serde(default)]
     location: Option<String>,
     /// Token for the catalog, sent as `Authorization: Bearer`. Use a reference, such as
@@ -57,7 +58,7 @@ pub(crate) struct IcebergConfig {
     /// TLS of an `https://` catalog. Default: the certificate authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
-    /// Timeout for a response.
+    /// Timeout for a response of a REST catalog.
     #[serde(default = "default_timeout")]
     timeout: Period,
 }
@@ -71,11 +72,19 @@ fn invalid<T>(setting: &str, problem: impl std::fmt::Display) -> Result<T, Build
     Err(BuildError::invalid(setting, problem))
 }
 
+/// The catalog of a table.
+pub(crate) enum Reach {
+    /// A server.
+    Server(Arc<dyn Catalog>),
+    /// The store: the table has this URL, and this path.
+    Directory { url: String, path: String },
+}
+
 /// The table, and how to reach it.
 pub(crate) struct Target {
     /// Its name, for messages.
     pub(crate) name: String,
-    pub(crate) catalog: Arc<dyn Catalog>,
+    reach: Reach,
     /// Whether it is created if it is missing.
     pub(crate) creates: bool,
     columns: Vec<FileColumn>,
@@ -130,8 +139,12 @@ impl Config {
         let own = (family(url.scheme()).to_owned(), url.authority().to_owned());
         let stores = [own, (scheme.to_owned(), authority.to_owned())];
         let scope = cx.scope::<Self>();
+        let reach = match config.catalog.starts_with("http") {
+            true => Reach::Server(Arc::new(RestCatalog::new(config.access(cx)?, name, cx)?)),
+            false => config.directory(&name, &stores)?,
+        };
         Ok(Some(Target {
-            catalog: Arc::new(RestCatalog::new(config.access(cx)?, name, cx)?),
+            reach,
             name: config.table.clone(),
             creates: config.create,
             columns,
@@ -147,6 +160,36 @@ impl Config {
 }
 
 impl IcebergConfig {
+    /// Returns the table in a directory.
+    fn directory(
+        &self,
+        name: &TableName,
+        stores: &[(String, String); 2],
+    ) -> Result<Reach, BuildError> {
+        let warehouse = self.catalog.trim_end_matches('/');
+        let found = split(warehouse).filter(|it| {
+            stores.iter().any(|(scheme, authority)| (&**scheme, &**authority) == (it.0, it.1))
+        });
+        let Some((_, _, path)) = found else {
+            let problem = "must be an `http://` or `https://` URL, or a directory in the store of \
+                           `url`, such as file:///data/warehouse";
+            return invalid("catalog", problem);
+        };
+        for (setting, is_set) in [
+            ("warehouse", self.warehouse.is_some()),
+            ("token", self.token.is_some()),
+            ("oauth", self.oauth.is_some()),
+            ("tls", self.tls.is_some()),
+        ] {
+            if is_set {
+                return invalid(setting, "has an effect only with a REST catalog: remove it");
+            }
+        }
+        let below = [&*name.namespace.join("/"), &*name.table].join("/");
+        let (url, path) = (format!("{warehouse}/{below}"), format!("{path}/{below}"));
+        Ok(Reach::Directory { url, path })
+    }
+
     /// Returns the access settings of the catalog.
     fn access(&self, cx: &BuildContext) -> Result<Access, BuildError> {
         let url = self.catalog.trim_end_matches('/').to_owned();
@@ -174,6 +217,9 @@ impl IcebergConfig {
             if self.tls.is_some() {
                 return invalid("tls", "has an effect only with an `https://` catalog");
             }
+        }
+        if self.token.is_some() && self.oauth.is_some() {
+            return invalid("token", "must not be set together with `oauth`: remove one of them");
         }
         if self.timeout.0.is_zero() {
             return invalid("timeout", "must be greater than 0");
@@ -214,13 +260,13 @@ fn columns(format: &Format) -> Result<Vec<FileColumn>, BuildError> {
 #[cfg(test)]
 impl Target {
     /// Creates the table of a test, with files below `file:///logs`.
-    pub(crate) fn of_test(catalog: Arc<dyn Catalog>, from_path: &[&str]) -> Self {
+    pub(crate) fn of_test(reach: Reach, columns: Vec<FileColumn>, from_path: &[&str]) -> Self {
         let store = ("file".to_owned(), String::new());
         Self {
             name: "logs.web".to_owned(),
-            catalog,
+            reach,
             creates: true,
-            columns: Vec::new(),
+            columns,
             from_path: from_path.iter().map(|&name| name.to_owned()).collect(),
             location: "file:///logs".to_owned(),
             stores: [store.clone(), store],
@@ -233,11 +279,21 @@ impl Target {
 }
 
 impl Target {
+    /// Returns the catalog; `fs` is the store of the sink.
+    pub(crate) fn catalog(&self, fs: &Arc<dyn FileSystem>, env: &Env) -> Arc<dyn Catalog> {
+        match &self.reach {
+            Reach::Server(catalog) => catalog.clone(),
+            Reach::Directory { url, path } => {
+                Arc::new(DirectoryCatalog::new(fs.clone(), env.clone(), url, path))
+            }
+        }
+    }
+
     /// Checks that the files fit the table. Returns its partitions.
     pub(crate) fn check(&self, table: &Table) -> Result<Partitioning, TableError> {
         self.path_of(&table.location)?;
         table.schema.check(&self.columns, &self.from_path)?;
-        Partitioning::new(&table.spec, &table.schema, &self.from_path)
+        Partitioning::new(&table.spec, &table.schema, &self.columns, &self.from_path)
     }
 
     /// Returns the path of a URL in the store of the sink.
@@ -257,12 +313,13 @@ impl Target {
     }
 
     /// Returns a committed file as a file of the table.
-    pub(crate) fn data_file(&self, file: &StagedFile) -> DataFile {
+    pub(crate) fn data_file(&self, file: &StagedFile, columns: Vec<ColumnStatistics>) -> DataFile {
         DataFile {
             url: format!("{}/{}", self.location, file.target),
             path: file.target.clone(),
             rows: file.events,
             bytes: file.len,
+            columns,
         }
     }
 
@@ -271,7 +328,10 @@ impl Target {
         let schema = new_schema(&self.columns, &self.from_path);
         let spec = new_spec(&schema, &self.from_path);
         let (_, table) = self.name.rsplit_once('.').unwrap_or(("", &self.name));
-        let location = self.location.strip_suffix("/data").unwrap_or(&self.location);
+        let location = match &self.reach {
+            Reach::Server(_) => self.location.strip_suffix("/data").unwrap_or(&self.location),
+            Reach::Directory { url, .. } => url,
+        };
         request::create(table, location, &schema, &spec)
     }
 }
@@ -297,17 +357,4 @@ fn family(scheme: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn store_of_a_url_is_known_by_each_of_its_names() {
-        assert_eq!(split("file:/a/b"), Some(("file", "", "/a/b")));
-        assert_eq!(split("file:///a/b"), Some(("file", "", "/a/b")));
-        assert_eq!(split("s3a://bucket/a"), Some(("s3", "bucket", "/a")));
-        assert_eq!(split("hdfs://nn:8020/a"), Some(("hdfs", "nn:8020", "/a")));
-        for none in ["/a", "s3://bucket", "x", "file:a"] {
-            assert_eq!(split(none), None, "{none}");
-        }
-    }
-}
+mod tests;

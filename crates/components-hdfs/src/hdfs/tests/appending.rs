@@ -4,6 +4,8 @@
 //! answers, rejects its own commits, delays requests. The files of the table are read from its
 //! manifests in the store.
 
+mod directory;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +24,7 @@ use tokio::time::sleep;
 
 use super::harness::{Collector, at_rest, batch, drive, visible};
 use crate::hdfs::HdfsSink;
-use crate::hdfs::append::Target;
+use crate::hdfs::append::{Reach, Target};
 use crate::iceberg::{Catalog, CatalogError, CommitAnswer};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -97,24 +99,28 @@ impl Model {
         });
     }
 
-    /// Returns the paths of the files of the table, each with its partition.
-    fn files(&self, store: &Memory) -> BTreeMap<String, Vec<Value>> {
+    /// Returns the table.
+    fn table(&self) -> Table {
         let metadata = self.with(|state| json!({"metadata": state.metadata}).to_string());
-        let table = Table::from_answer(metadata.as_bytes()).unwrap();
-        let contents = store.files();
-        let read = |url: &str| contents[url.strip_prefix("file://").unwrap()].clone();
-        let mut files = BTreeMap::<String, Vec<Value>>::new();
-        let Some(snapshot) = table.snapshot else { return files };
-        let list = read(&snapshot.manifest_list.unwrap());
-        for manifest in ListedManifest::read_list(&list).unwrap() {
-            for entry in records(&read(manifest.url())) {
-                let file = &entry["data_file"];
-                let path = file["file_path"].as_str().unwrap().strip_prefix("file://").unwrap();
-                files.entry(path.to_owned()).or_default().push(file["partition"].clone());
-            }
-        }
-        files
+        Table::from_answer(metadata.as_bytes()).unwrap()
     }
+}
+
+/// Returns the paths of the files of a table, each with its partition.
+fn files(table: Table, store: &Memory) -> BTreeMap<String, Vec<Value>> {
+    let contents = store.files();
+    let read = |url: &str| contents[url.strip_prefix("file://").unwrap()].clone();
+    let mut files = BTreeMap::<String, Vec<Value>>::new();
+    let Some(snapshot) = table.snapshot else { return files };
+    let list = read(&snapshot.manifest_list.unwrap());
+    for manifest in ListedManifest::read_list(&list).unwrap() {
+        for entry in records(&read(manifest.url())) {
+            let file = &entry["data_file"];
+            let path = file["file_path"].as_str().unwrap().strip_prefix("file://").unwrap();
+            files.entry(path.to_owned()).or_default().push(file["partition"].clone());
+        }
+    }
+    files
 }
 
 /// Returns the records of an Avro file as JSON.
@@ -190,9 +196,13 @@ fn settings() -> Value {
 
 /// Starts a collector that appends to the table of this catalog.
 fn start(collector: &Collector, store: Arc<dyn FileSystem>, model: &Model) -> HdfsSink {
+    start_with(collector, store, Reach::Server(Arc::new(model.clone())))
+}
+
+fn start_with(collector: &Collector, store: Arc<dyn FileSystem>, reach: Reach) -> HdfsSink {
     let mut sink = collector.sink_on(store);
     let own = Arc::get_mut(&mut sink.settings).expect("it is not open");
-    own.target = Some(Target::of_test(Arc::new(model.clone()), &["app"]));
+    own.target = Some(Target::of_test(reach, Vec::new(), &["app"]));
     sink
 }
 
@@ -205,10 +215,15 @@ fn of(n: u64, app: &str) -> (u64, Batch) {
 /// Compares the table with the visible files; returns their number.
 #[track_caller]
 fn compare(model: &Model, store: &Memory, case: &str) -> usize {
+    compare_table(model.table(), store, case)
+}
+
+#[track_caller]
+fn compare_table(table: Table, store: &Memory, case: &str) -> usize {
     let contents = store.files();
     let data = |path: &&&str| !path.contains("/metadata/");
     let expected: Vec<&str> = visible(&contents).keys().filter(data).copied().collect::<Vec<_>>();
-    let files = model.files(store);
+    let files = files(table, store);
     for (path, partitions) in &files {
         let app = path.split_once("app=").unwrap().1.split('/').next().unwrap();
         assert_eq!(partitions, &[json!({ "app": app })], "{case}: {path}");
