@@ -12,22 +12,20 @@ const fn row(
     Row { role, name, classes, becomes, differs: "", keys }
 }
 
-const NEWLINE: &str = "a line ends with a line feed; `false` needs a decision";
-
 pub(super) const ROWS: &[Row] = &[
     row(
         "encoder",
         "text",
         &["org.apache.flume.serialization.BodyTextEventSerializer"],
         Becomes::Kind("text"),
-        &[&[by("appendNewline", "true", NEWLINE)]],
+        &[&[same("appendNewline", "true", "newline", As::Flag)]],
     ),
     row(
         "encoder",
         "header_and_text",
         &["org.apache.flume.serialization.HeaderAndBodyTextEventSerializer"],
         Becomes::Kind("header_and_text"),
-        &[&[by("appendNewline", "true", NEWLINE)]],
+        &[&[same("appendNewline", "true", "newline", As::Flag)]],
     ),
     row(
         "encoder",
