@@ -22,6 +22,7 @@
 //! Paths: crates/flume crates/components crates/components-files crates/components-hdfs
 //! Paths: crates/formats crates/kit
 
+mod input;
 mod shapes;
 
 use std::collections::BTreeMap;
@@ -44,7 +45,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 const LINES: [&str; 4] = ["spool", "split", "tail", "net"];
 
 /// Flows whose events are lines with headers.
-const SYSLOG: [&str; 3] = ["tcp", "multi", "udp"];
+const SYSLOG: [&str; 5] = ["tcp", "multi", "udp", "fields", "multi-fields"];
 
 /// Flows into HDFS.
 const STORED: [&str; 3] = ["days", "plain", "home"];
@@ -90,8 +91,8 @@ impl Side {
         for flow in LINES.into_iter().chain(SYSLOG).chain(shapes::names()) {
             fs::create_dir_all(dir.join("out").join(flow)).expect("the test's own folder");
         }
-        let ports = ["net", "tcp", "multi", "udp"].map(|flow| (flow, free_address()));
-        Self { name, dir, ports: ports.into() }
+        let ports = SYSLOG.into_iter().chain(["net"]).map(|flow| (flow, free_address()));
+        Self { name, dir, ports: ports.collect() }
     }
 
     /// Returns the prefix of this side's files in HDFS, and below a home directory.
@@ -121,6 +122,14 @@ impl Side {
                 "net" => format!("type = netcat\nbind = 127.0.0.1\nport = {port}"),
                 "tcp" => format!("type = syslogtcp\nhost = 127.0.0.1\nport = {port}"),
                 "multi" => format!("type = multiport_syslogtcp\nhost = 127.0.0.1\nports = {port}"),
+                "fields" => format!(
+                    "type = syslogtcp\nhost = 127.0.0.1\nport = {port}\n\
+                     keepFields = hostname, version timestamp"
+                ),
+                "multi-fields" => format!(
+                    "type = multiport_syslogtcp\nhost = 127.0.0.1\nports = {port}\n\
+                     keepFields = priority version timestamp hostname"
+                ),
                 "udp" => format!("type = syslogudp\nhost = 127.0.0.1\nport = {port}"),
                 "days" => format!(
                     "type = spooldir\nspoolDir = {dir}/in/days\ninterceptors = i\n\
@@ -169,12 +178,12 @@ impl Side {
             fs::write(&part, bytes).expect("the test's own folder");
             fs::rename(part, self.dir.join(name)).expect("the test's own folder");
         };
-        put("in/spool/a", &long_lines(2_048, END.as_bytes()));
+        put("in/spool/a", &input::long_lines(2_048, END.as_bytes()));
         put("in/split/0", b"");
         wait::until("the empty file to be read", LIMIT, || {
             self.dir.join("in/split/0.COMPLETED").exists().then_some(())
         });
-        put("in/split/a", &long_lines(20, b"bad \xff\xfe bytes \xc3\nEND\n"));
+        put("in/split/a", &input::long_lines(20, b"bad \xff\xfe bytes \xc3\nEND\n"));
         for shape in shapes::names() {
             put(&format!("in/{shape}/a"), shapes::INPUT.as_bytes());
         }
@@ -200,7 +209,10 @@ impl Side {
         }
         self.exchange("net", format!("{END}\n").as_bytes());
         self.exchange("tcp", syslog.all.concat().as_bytes());
-        self.exchange("multi", syslog.of_multiport.concat().as_bytes());
+        self.exchange("fields", syslog.all.concat().as_bytes());
+        for flow in ["multi", "multi-fields"] {
+            self.exchange(flow, syslog.of_multiport.concat().as_bytes());
+        }
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         // Flume reads 2,048 bytes of a datagram.
         let fits = |it: &&String| !it.trim().is_empty() && it.len() < 2_048;
@@ -259,56 +271,6 @@ fn user() -> String {
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
 }
 
-/// Lines around a limit, with one, two, three and four bytes per character, and the end.
-fn long_lines(chars: usize, end: &[u8]) -> Vec<u8> {
-    let mut text = String::from("first\n\n\ncr\r\n\r\n");
-    for character in ["x", "ä", "日"] {
-        for length in [chars - 1, chars, chars + 1, 2 * chars, 2 * chars + 1, 5 * chars] {
-            text += &character.repeat(length);
-            text += "\n";
-        }
-    }
-    text += &format!("{}\n{}\r\n", "😀".repeat(3), "x".repeat(chars - 1));
-    let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(end);
-    bytes
-}
-
-/// Syslog messages; with those that Flume's `multiport_syslogtcp` understands differently.
-fn messages(all: bool) -> Vec<String> {
-    let date = |days: i64| {
-        let mut date = Command::new("date");
-        date.env("LC_ALL", "C").args(["-u", "-d", &format!("{days} days"), "+%b %e %H:%M:%S"]);
-        let output = date.output().expect("the program date");
-        String::from_utf8(output.stdout).expect("text").trim().to_owned()
-    };
-    let today = date(0);
-    let mut messages = vec![
-        format!("<34>{today} web-1 su: failed\n"),
-        "<165>1 2026-10-11T22:14:15.003Z web-2 app 7 ID - text ä\n".to_owned(),
-        "<13>2026-10-11T22:14:15+02:00 web-3 x\n".to_owned(),
-        format!("<13>{today} web-1 {}\n", "y".repeat(3_000)),
-        format!("<13>{today} web-1 after\n"),
-    ];
-    if all {
-        messages.extend([
-            "\n\n".to_owned(),
-            format!("<13>{} web-1 soon\n", date(20)),
-            format!("<13>{} web-1 far\n", date(200)),
-            format!("<13>{} web-1 past\n", date(-200)),
-            "<13>su: no time\n".to_owned(),
-            "no syslog\n".to_owned(),
-            "<1234>no priority\n".to_owned(),
-            "<13>1 - - nothing known\n".to_owned(),
-            format!("<13>{today} web-1 cr\r\n"),
-            format!("<13>{today} web-1 {}\n", "z".repeat(2_500 - 10 - today.len())),
-            format!("<13>{today} web-1 {}\n", "z".repeat(9_000)),
-        ]);
-    }
-    messages.push(format!("<13>{today} web-1 {END}\n"));
-    messages
-}
-
 /// Parses a line of `header_and_text`.
 fn with_headers(line: &str) -> Message {
     let (headers, body) = line.split_once("} ").expect("headers and a body");
@@ -363,7 +325,7 @@ fn a_configuration_stores_the_same_bytes_in_flume_and_here() {
     machine.arg("-cp").arg(format!("{}:{}/*", conf.display(), jars().display()));
     machine.arg("-Duser.timezone=UTC");
     let flume = Flume::start_by(machine, "a", &side.properties(), &side.dir);
-    let syslog = Syslog { all: messages(true), of_multiport: messages(false) };
+    let syslog = Syslog { all: input::messages(true), of_multiport: input::messages(false) };
     let expected = side.feed(&syslog);
     flume.stop();
 

@@ -52,7 +52,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("guide_legacy", "agents of Flume 0.9, Scribe, keys of Twitter"),
     ("guide_other_sinks", "Hive, HBase, Solr"),
     ("guide_serializers", "lines without an end, records of a schema"),
-    ("own_competing_groups", "a sink next to a group on one channel"),
     ("own_custom_selector", "a Java class of its own"),
     ("own_default_processor", "a group without a processor"),
     ("own_gone_sinks", "sinks that Flume has given up, Kudu"),
@@ -71,8 +70,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("own_references", "a number that is not set"),
     ("own_selector_class", "a Java class of its own"),
     ("own_sink_in_two_places", "a sink of two groups"),
-    ("own_syslog_fields", "single fields, names of hosts"),
-    ("own_tail_patterns", "an expression without a counterpart"),
     ("own_thrift_kerberos", "Kerberos"),
     ("own_typos", "a channel of an unknown type"),
     ("own_wrong_numbers", "numbers that are none"),
@@ -85,7 +82,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("shape_hive_sink", "Hive's streaming"),
     ("shape_morphline_sink", "Solr"),
     ("shape_sources_only_agent", "a channel without a sink"),
-    ("shape_syslog_fields", "single fields"),
     ("shape_twitter", "a Java class of its own"),
 ];
 

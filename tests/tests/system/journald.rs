@@ -42,6 +42,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const ENTRIES: usize = 20_000;
 /// Entries between two rotations.
 const ROTATION: usize = 2_500;
+const _: () = assert!((ENTRIES / 2).is_multiple_of(ROTATION), "it is vacuumed after a rotation");
 /// Number of agent runs while they arrive.
 const LIVES: usize = 5;
 /// The identifier of the entries.
@@ -194,10 +195,11 @@ fn every_entry_of_a_journal_is_stored_once_over_kills_rotation_and_vacuum() {
                     journal.call(&["--rotate"]);
                 }
                 if number == ENTRIES / 2 {
-                    // Only stored entries may be removed.
+                    // Only stored entries are removed, and not the last of them: a restarted
+                    // source begins there, and would report a gap.
                     before_vacuum = journal.list(NAME, number + 1);
                     until_stored(dir, before_vacuum.len());
-                    journal.call(&["--rotate", "--vacuum-files=1"]);
+                    journal.call(&["--vacuum-files=1"]);
                 }
             }
             before_vacuum
@@ -217,7 +219,7 @@ fn every_entry_of_a_journal_is_stored_once_over_kills_rotation_and_vacuum() {
         sending.join().expect("the entries are sent")
     });
     let mut expected = before_vacuum;
-    let vacuumed = expected.len();
+    let vacuumed = expected.len() - 1;
     let listed = journal.list(NAME, ENTRIES - vacuumed);
     assert!(number(&listed[0]) > number(&expected[0]), "files were removed");
     let last = number(expected.last().expect("there were entries"));

@@ -221,13 +221,7 @@ impl Parts {
     ) -> Arc<Passed> {
         match old.filter(|old| *old.channel == *built.channel && old.since >= channel.since) {
             Some(old) => old.passed.clone(),
-            None => {
-                let others = self.groups.values().filter(|group| {
-                    *group.channel == *built.channel && group.since >= channel.since
-                });
-                let slowest = others.map(|group| &group.passed).min_by_key(|it| it.events());
-                slowest.map(|passed| Arc::new(Passed::starting_at(passed))).unwrap_or_default()
-            }
+            None => Arc::new(Passed::starting_at(&self.passed(channel))),
         }
     }
 
@@ -239,7 +233,10 @@ impl Parts {
         let at_open = |name: &Arc<str>| channel.boards.opened.backlog(name);
         let most = channel.consumers.iter().map(at_open).max();
         let behind = channel.consumers.iter().filter(|name| Some(at_open(name)) == most);
-        let groups = behind.filter_map(|name| Some((name, &self.groups.get(name)?.passed)));
+        let groups = behind.filter_map(|name| {
+            let group = self.groups.get(name).filter(|group| group.since >= channel.since)?;
+            Some((name, &group.passed))
+        });
         let Some((name, least)) = groups.min_by_key(|(_, passed)| passed.events()) else {
             return PassedEvents::default();
         };

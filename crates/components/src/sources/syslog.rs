@@ -15,6 +15,7 @@
 //! connections, which slows their senders down. Datagrams wait in a queue; if the queue or the
 //! receive buffer of the socket is full, they are lost and counted.
 
+mod body;
 mod datagrams;
 mod events;
 mod flume;
@@ -43,6 +44,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tracing::info;
 
+use body::Keep;
 use events::{Form, Layout};
 use stream::Streams;
 
@@ -62,10 +64,10 @@ pub struct Config {
     /// Which messages are understood, and how their headers are named.
     #[serde(default)]
     layout: Layout,
-    /// Whether the body keeps priority, version, time and host. Otherwise it contains only the text
-    /// after them.
+    /// What the body keeps in front of the text: `true` is the whole message, `false` nothing. A
+    /// list keeps some of `priority`, `version`, `timestamp` and `hostname`.
     #[serde(default)]
-    keep_fields: bool,
+    keep_fields: Keep,
     /// Header for the address of the sender's host. Default: none.
     #[serde(default)]
     client_header: Option<String>,

@@ -2,22 +2,20 @@
 
 use super::{As, Becomes, Row, by, row, same};
 
-const NEWLINE: &str = "a line ends with a line feed; `false` needs a decision";
-
 pub(super) const ROWS: &[Row] = &[
     row(
         "encoder",
         "text",
         &["org.apache.flume.serialization.BodyTextEventSerializer"],
         Becomes::Kind("text"),
-        &[&[by("appendNewline", "true", NEWLINE)]],
+        &[&[same("appendNewline", "true", "newline", As::Flag)]],
     ),
     row(
         "encoder",
         "header_and_text",
         &["org.apache.flume.serialization.HeaderAndBodyTextEventSerializer"],
         Becomes::Kind("header_and_text"),
-        &[&[by("appendNewline", "true", NEWLINE)]],
+        &[&[same("appendNewline", "true", "newline", As::Flag)]],
     ),
     row(
         "encoder",

@@ -282,8 +282,8 @@ const SYSLOG_SIZE: &[Key] =
     &[by("eventSize", "2500", "`message_max`; the rest of a longer message is further events")];
 
 const SYSLOG: &[Key] = &[
-    by("keepFields", "none", "`keep_fields`; a list of fields needs a decision"),
+    by("keepFields", "none", "`keep_fields`"),
     same("clientIPHeader", "", "client_header", As::Text),
-    decision("clientHostnameHeader", "", "host names are not looked up; use `clientIPHeader`"),
+    by("clientHostnameHeader", "", "`client_header`, with the address: names are not looked up"),
     decision("format.*", "", "use an interceptor such as `search_replace`"),
 ];

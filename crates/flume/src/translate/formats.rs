@@ -46,16 +46,6 @@ impl Translator<'_> {
         }
         let target = format!("{target}.encoder");
         let (row, mut encoder) = self.component("encoder", Some("text"), &mut own, &target);
-        if let Some(prop) = own.take("appendNewline") {
-            match prop.text.value.eq_ignore_ascii_case("true") {
-                true => self.add(Outcome::Carried, &prop, "a line ends with a line feed"),
-                false => {
-                    let what = "a line always ends with a line feed: take it off the bodies with \
-                                an interceptor `search_replace`, or accept empty lines";
-                    self.add(Outcome::Decision, &prop, what);
-                }
-            }
-        }
         let name = row.map_or("", |row| row.name);
         if name == "avro_schema" {
             match own.take("schemaURL") {

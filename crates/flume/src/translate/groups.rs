@@ -189,6 +189,12 @@ impl Translator<'_> {
         merged: &mut Vec<usize>,
         made: &mut Vec<Made>,
     ) {
+        if let [group] = groups
+            && let Some(group) = made.iter_mut().find(|it| it.name == *group)
+            && self.join(group, all, drains)
+        {
+            return;
+        }
         if !groups.is_empty() {
             let names =
                 groups.iter().cloned().chain(all.iter().map(|at| drains[*at].made.name.clone()));
@@ -231,6 +237,48 @@ impl Translator<'_> {
         group.set("sinks", list(names.iter().map(String::as_str), &place));
         group.set("channel", plain(channel, &place));
         made.push(Made { name, place, settings: group });
+    }
+
+    /// Adds sinks without a group to the group of the same channel. Both take events at the same
+    /// time in Flume, so such a sink gets the highest priority of a failover group.
+    fn join(&mut self, group: &mut Made, all: &[usize], drains: &mut [Drain]) -> bool {
+        let Some(Value::List(sinks)) = group.settings.get("sinks").map(|it| it.value.clone())
+        else {
+            return false;
+        };
+        let mut priorities = group.settings.take("priorities");
+        let highest = match &priorities {
+            Some(Settings { value: Value::Table(entries), .. }) => {
+                let numbers = entries.iter().filter_map(|(_, it)| match it.value {
+                    Value::Integer(priority) => Some(priority),
+                    _ => None,
+                });
+                numbers.max()
+            }
+            _ => None,
+        };
+        let mut sinks = sinks;
+        for at in all {
+            let Made { name, place, settings } = &mut drains[*at].made;
+            settings.take("channel");
+            sinks.push(Settings::at(Value::Text(name.clone()), place.clone()));
+            if let (Some(priorities), Some(highest)) = (&mut priorities, highest) {
+                priorities.set(name, number(highest, place));
+            }
+            let text = format!(
+                "it shares the events of the channel with the group `{}`, so it is a member of \
+                 that group{}",
+                group.name,
+                if highest.is_some() { ", with its highest priority" } else { "" }
+            );
+            self.report.add(Outcome::Differs, place, &drains[*at].key, text);
+        }
+        let place = group.place.clone();
+        group.settings.set("sinks", Settings::at(Value::List(sinks), place));
+        if let Some(priorities) = priorities {
+            group.settings.set("priorities", priorities);
+        }
+        true
     }
 
     fn several(&mut self, channel: &str, names: &[String], made: &[Made]) {

@@ -3,7 +3,7 @@
 use pipeline::Settings;
 use pipeline::settings::Value;
 
-use super::{Translator, flag, list, number, plain, value};
+use super::{Translator, flag, list, number, plain, text_of, value};
 use crate::agent::Bag;
 use crate::report::Outcome;
 
@@ -77,6 +77,19 @@ impl Translator<'_> {
             settings.set("message_max", plain(&value::bytes(most), &place));
         }
         self.keep_fields(bag, settings, target);
+        self.host_header(bag, settings);
+    }
+
+    /// Translates the header for the name of the sender's host, which Flume asks the DNS for.
+    fn host_header(&mut self, bag: &mut Bag, settings: &mut Settings) {
+        let Some(prop) = bag.take("clientHostnameHeader") else { return };
+        if settings.get("client_header").is_some() {
+            let what = "names of hosts are not looked up, and `clientIPHeader` has the address";
+            return self.add(Outcome::Decision, &prop, what);
+        }
+        settings.set("client_header", text_of(&prop));
+        let text = "`client_header`: the address of the host, whose name is not looked up";
+        self.add(Outcome::Differs, &prop, text);
     }
 
     fn message_max(&mut self, bag: &mut Bag, target: &str) -> Option<u64> {
@@ -128,15 +141,17 @@ impl Translator<'_> {
 
     fn keep_fields(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         let Some(prop) = bag.take("keepFields") else { return };
-        let keep = match prop.text.value.to_lowercase().as_str() {
-            "none" | "false" => false,
-            "all" | "true" => true,
+        let wanted = prop.text.value.trim().to_lowercase();
+        let keep = match wanted.as_str() {
+            "none" | "false" => flag(false, &prop.place),
+            "all" | "true" => flag(true, &prop.place),
+            // Flume looks for the names anywhere in the text.
             _ => {
-                let what = "single fields are not kept: `all`, or `none`, whose fields are headers";
-                return self.add(Outcome::Decision, &prop, what);
+                let fields = ["priority", "version", "timestamp", "hostname"];
+                list(fields.into_iter().filter(|field| wanted.contains(field)), &prop.place)
             }
         };
-        settings.set("keep_fields", flag(keep, &prop.place));
+        settings.set("keep_fields", keep);
         self.carried(&prop, target, "keep_fields");
     }
 }

@@ -18,6 +18,8 @@ const COPIES_MAX: usize = 32;
 pub(super) struct Patterns {
     /// One pattern for each alternative.
     pub(super) all: Vec<String>,
+    /// Patterns of names that a negative lookahead excludes.
+    pub(super) excluded: Vec<String>,
     /// True if a `.` that matches any character was treated as a dot.
     pub(super) has_dot: bool,
     /// True if they match more names than the expression.
@@ -31,6 +33,7 @@ pub(super) struct Patterns {
 pub(super) fn of_path(path: &str) -> Result<Patterns, String> {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut parser = Parser { rest: name.chars().collect(), at: 0, found: Patterns::default() };
+    let excluded = parser.excluded()?;
     let names = parser.alternatives(0)?;
     if parser.at < parser.rest.len() {
         return Err("a `)` has no `(`".into());
@@ -38,8 +41,21 @@ pub(super) fn of_path(path: &str) -> Result<Patterns, String> {
     let mut directory: String = directory.chars().map(literal).collect();
     directory.push('/');
     let mut found = parser.found;
-    found.all = names.into_iter().map(|name| format!("{directory}{name}")).collect();
+    let paths = |names: Vec<String>| {
+        names.into_iter().map(|name| format!("{directory}{name}")).collect::<Vec<_>>()
+    };
+    (found.all, found.excluded) = (paths(names), paths(excluded));
     Ok(found)
+}
+
+/// Returns true if two patterns may match the same path: false is certain.
+pub(super) fn may_share(one: &str, other: &str) -> bool {
+    let literal = |pattern: &str| {
+        let end = pattern.find(['*', '?', '[', '\\']).unwrap_or(pattern.len());
+        pattern[..end].to_owned()
+    };
+    let (one, other) = (literal(one), literal(other));
+    one.starts_with(&other) || other.starts_with(&one)
 }
 
 /// Escapes a literal character for a pattern.
@@ -83,6 +99,33 @@ impl Parser {
         let is_it = self.peek() == Some(c);
         self.at += usize::from(is_it);
         is_it
+    }
+
+    /// Parses negative lookaheads at the beginning: names that begin with one of these texts do not
+    /// match, or names that are equal to one if it ends with `$`.
+    fn excluded(&mut self) -> Result<Vec<String>, String> {
+        let mut all = Vec::new();
+        let _ = self.eat('^');
+        while self.rest[self.at..].starts_with(&['(', '?', '!']) {
+            self.at += 3;
+            let start = self.at;
+            let names = self.alternatives(1)?;
+            let text = &self.rest[start..self.at];
+            let is_whole = text.ends_with(&['$']) && !text.ends_with(&['\\', '$']);
+            let ends = text.iter().filter(|c| **c == '$').count();
+            if !self.eat(')') {
+                return Err("a `(` has no `)`".into());
+            }
+            // A pattern that matches more names would exclude too many.
+            if self.found.is_wider || ends > usize::from(is_whole) || (is_whole && names.len() > 1)
+            {
+                return Err("this `(?!…)` has no counterpart".into());
+            }
+            let rest = if is_whole { "" } else { "*" };
+            all.extend(names.into_iter().map(|name| format!("{name}{rest}")));
+            self.found.is_wider = std::mem::take(&mut self.found.has_dot);
+        }
+        Ok(all)
     }
 
     /// Parses the alternatives up to a `)` or the end.
@@ -263,6 +306,23 @@ mod tests {
     }
 
     #[test]
+    fn a_negative_lookahead_becomes_exclusions() {
+        for (path, excluded) in [
+            ("/l/(?!debug).*\\.log", &["/l/debug*"][..]),
+            ("/l/^(?!.*\\.gz$).*\\.log", &["/l/*.gz"]),
+            ("/l/(?!a|b)(?!c).*\\.log", &["/l/a*", "/l/b*", "/l/c*"]),
+        ] {
+            let found = of_path(path).unwrap();
+            assert_eq!(found.all, ["/l/*.log"], "{path}");
+            assert_eq!(found.excluded, excluded, "{path}");
+            assert!(!found.is_wider, "{path}");
+        }
+        assert!(of_path("/l/(?!a.b).*").unwrap().is_wider, "any character instead of the dot");
+        assert!(may_share("/l/debug-*", "/l/debug*") && may_share("/l/x.log", "/l/*.gz"));
+        assert!(!may_share("/l/app.log", "/l/debug*") && !may_share("/m/debug*", "/l/debug*"));
+    }
+
+    #[test]
     fn what_is_not_exact_is_said() {
         let found = of_path("/l/access.log").unwrap();
         assert_eq!((found.all[0].as_str(), found.has_dot), ("/l/access.log", true));
@@ -275,7 +335,11 @@ mod tests {
     #[test]
     fn what_has_no_counterpart_is_refused() {
         for path in [
-            "/l/(?!x).*",
+            "/l/x(?!x).*",
+            "/l/(?=x).*",
+            "/l/(?!\\d+).*",
+            "/l/(?!a$|b).*",
+            "/l/(?!a",
             "/l/(a|b)+",
             "/l/a\\sb",
             "/l/(a",

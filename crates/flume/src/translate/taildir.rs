@@ -7,10 +7,11 @@ use super::{Made, Translator, flag, list, pattern, plain, put, text_of};
 use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
 
-/// A file group: its patterns, and the headers of its events.
+/// A file group: its patterns, names that they exclude, and the headers of its events.
 struct FileGroup {
     name: String,
     patterns: Vec<String>,
+    excluded: Vec<String>,
     headers: Vec<(String, Prop)>,
     place: Place,
 }
@@ -43,11 +44,13 @@ impl Translator<'_> {
             let all = plain_groups.iter().flat_map(|it| &it.patterns).map(String::as_str);
             let at = plain_groups.first().map_or(&place, |it| &it.place);
             own.set("paths", list(all, at));
+            self.exclude(&mut own, &plain_groups);
             made.push(Made { name: name.to_owned(), place: place.clone(), settings: own });
         }
         for group in with_headers {
             let mut own = settings.clone();
             own.set("paths", list(group.patterns.iter().map(String::as_str), &group.place));
+            self.exclude(&mut own, std::slice::from_ref(&group));
             put_headers(&mut own, &group);
             let own_name = match is_alone {
                 true => name.to_owned(),
@@ -72,7 +75,7 @@ impl Translator<'_> {
                 self.missing(&paths, name);
                 continue;
             };
-            let patterns = self.patterns(&prop, target);
+            let (patterns, excluded) = self.patterns(&prop, target);
             let own = headers.below(&format!("{name}."));
             let headers = own.props.into_iter().map(|it| (it.name.clone(), it)).collect::<Vec<_>>();
             for (_, header) in &headers {
@@ -81,7 +84,7 @@ impl Translator<'_> {
                 self.add(Outcome::Carried, header, text);
             }
             let place = prop.place.clone();
-            groups.push(FileGroup { name: name.to_owned(), patterns, headers, place });
+            groups.push(FileGroup { name: name.to_owned(), patterns, excluded, headers, place });
         }
         for prop in paths.props.iter().chain(&headers.props) {
             self.add(Outcome::Ignored, prop, format!("it is of no group in `{}`", list.key));
@@ -89,11 +92,35 @@ impl Translator<'_> {
         groups
     }
 
-    fn patterns(&mut self, prop: &Prop, target: &str) -> Vec<String> {
+    /// Sets the names that a source excludes, for all of its groups.
+    fn exclude(&mut self, settings: &mut Settings, groups: &[FileGroup]) {
+        for group in groups {
+            let others = groups.iter().filter(|it| it.name != group.name);
+            let mut patterns = others.flat_map(|it| &it.patterns);
+            let common = patterns.find(|pattern| {
+                group.excluded.iter().any(|name| pattern::may_share(pattern, name))
+            });
+            if let Some(pattern) = common {
+                let what = format!(
+                    "file group `{}` excludes names that `{pattern}` of another group may match: \
+                     make it a source of its own",
+                    group.name
+                );
+                self.report.add(Outcome::Decision, &group.place, &group.name, what);
+            }
+        }
+        let mut excluded = groups.iter().flat_map(|it| &it.excluded).peekable();
+        if excluded.peek().is_some() {
+            settings.set("exclude", list(excluded.map(String::as_str), &groups[0].place));
+        }
+    }
+
+    /// Returns the patterns of a group, and of the names that it excludes.
+    fn patterns(&mut self, prop: &Prop, target: &str) -> (Vec<String>, Vec<String>) {
         if prop.text.unset.is_some() {
             let what = "the path is needed to translate it: set the variable";
             self.add(Outcome::Decision, prop, what);
-            return vec![prop.text.value.clone()];
+            return (vec![prop.text.value.clone()], Vec::new());
         }
         match pattern::of_path(&prop.text.value) {
             Ok(found) => {
@@ -109,12 +136,12 @@ impl Translator<'_> {
                         self.add(Outcome::Carried, prop, text);
                     }
                 }
-                found.all
+                (found.all, found.excluded)
             }
             Err(problem) => {
                 let what = format!("{problem}: write a pattern into `{target}.paths`");
                 self.add(Outcome::Decision, prop, what);
-                vec![prop.text.value.clone()]
+                (vec![prop.text.value.clone()], Vec::new())
             }
         }
     }

@@ -12,21 +12,29 @@ use serde::Deserialize;
 
 use super::header_bytes;
 
-/// Settings of the `header_and_text` encoder: none.
+/// Settings of the `header_and_text` encoder.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// Whether a line feed follows each body. Without it, nothing separates bodies that have no
+    /// line end of their own.
+    #[serde(default = "super::newline")]
+    newline: bool,
+}
 
 impl Component for Config {
     const KIND: &'static str = "header_and_text";
     type Role = dyn Encoder;
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
-        Ok(Box::new(HeaderAndText))
+        Ok(Box::new(HeaderAndText { newline: self.newline }))
     }
 }
 
-struct HeaderAndText;
+#[derive(Clone, Copy)]
+struct HeaderAndText {
+    newline: bool,
+}
 
 /// Overhead per event: `{`, `} `, LF, and for each header `=` and `, `.
 const AROUND: u64 = 4;
@@ -44,11 +52,11 @@ impl Encoder for HeaderAndText {
     }
 
     fn table(&self) -> Option<TableForm> {
-        Some(TableForm::lines())
+        self.newline.then(TableForm::lines)
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {
-        Box::new(HeaderAndText)
+        Box::new(*self)
     }
 }
 
@@ -67,7 +75,9 @@ impl FileEncoder for HeaderAndText {
             }
             text.put_slice(b"} ");
             text.put_slice(event.body());
-            text.put_u8(b'\n');
+            if self.newline {
+                text.put_u8(b'\n');
+            }
         }
         text.freeze()
     }

@@ -24,6 +24,11 @@ pub static ALL: &[Entry<dyn Encoder>] = &[
     entry::<text::Config>(),
 ];
 
+/// The default of `newline`.
+fn newline() -> bool {
+    true
+}
+
 /// Returns the size of all headers, counting shared ones for each event.
 fn header_bytes(events: &Events) -> u64 {
     let shared: usize = events.shared_headers().map(|(name, value)| name.len() + value.len()).sum();

@@ -1,27 +1,36 @@
 //! `text`: each body followed by LF, without headers.
 //!
-//! A body that contains LF becomes several lines.
+//! A body that contains LF becomes several lines. With `newline = false` the bodies follow each
+//! other directly, for bodies that have their own line ends.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Settings of the `text` encoder: none.
+/// Settings of the `text` encoder.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// Whether a line feed follows each body. Without it, nothing separates bodies that have no
+    /// line end of their own.
+    #[serde(default = "super::newline")]
+    newline: bool,
+}
 
 impl Component for Config {
     const KIND: &'static str = "text";
     type Role = dyn Encoder;
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
-        Ok(Box::new(Text))
+        Ok(Box::new(Text { newline: self.newline }))
     }
 }
 
-struct Text;
+#[derive(Clone, Copy)]
+struct Text {
+    newline: bool,
+}
 
 impl Encoder for Text {
     fn concatenates(&self) -> bool {
@@ -33,25 +42,27 @@ impl Encoder for Text {
     }
 
     fn table(&self) -> Option<TableForm> {
-        Some(TableForm::lines())
+        self.newline.then(TableForm::lines)
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {
-        Box::new(Text)
+        Box::new(*self)
     }
 }
 
 impl FileEncoder for Text {
     fn encode(&mut self, events: &Events) -> Bytes {
         // The lines of a line-based source are already in the output format.
-        if let Some(lines) = events.lines() {
+        if let (true, Some(lines)) = (self.newline, events.lines()) {
             return lines.clone();
         }
         let size = usize::try_from(events.body_bytes()).expect("a batch fits in memory");
         let mut text = BytesMut::with_capacity(size + events.len());
         for event in events.iter() {
             text.put_slice(event.body());
-            text.put_u8(b'\n');
+            if self.newline {
+                text.put_u8(b'\n');
+            }
         }
         text.freeze()
     }
@@ -63,14 +74,23 @@ mod tests {
 
     use super::*;
 
+    const LINES: Text = Text { newline: true };
+
+    #[test]
+    fn bodies_without_newline_follow_each_other() {
+        let batch = Batch::of_lines(Bytes::from_static(b"one\ntwo\n"), &[3, 3]);
+        assert_eq!(Text { newline: false }.encode(&batch), "onetwo");
+        assert!(Text { newline: false }.table().is_none());
+    }
+
     #[test]
     fn lines_go_through_as_they_were_read_and_uncopied() {
         let read = Bytes::from_static(b"one\ntwo \xff\r\n\n");
         let batch = Batch::of_lines(read.clone(), &[3, 6, 0]);
-        let text = Text.encode(&batch);
+        let text = { LINES }.encode(&batch);
         assert_eq!(text, read);
         assert_eq!(text.as_ptr(), read.as_ptr());
-        assert_eq!(Text.size_bound(&batch), read.len() as u64);
+        assert_eq!(LINES.size_bound(&batch), read.len() as u64);
     }
 
     /// Removes the separators between bodies, and their flag.
@@ -88,6 +108,6 @@ mod tests {
     fn bodies_that_lie_end_to_end_become_lines() {
         let batch = unseparated(&Batch::of(["one", "", "two"]));
         assert!(batch.lines().is_none());
-        assert_eq!(Text.encode(&batch), "one\n\ntwo\n");
+        assert_eq!({ LINES }.encode(&batch), "one\n\ntwo\n");
     }
 }

@@ -1,7 +1,7 @@
 //! The input: lines and requests on the ports of an agent, files in its directories, an agent that
 //! sends by Avro or Thrift; and the next tier, which receives from its sinks.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
@@ -113,11 +113,25 @@ fn credentials(provider: &str, root: &Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// Appends to the files of every file group.
+fn later_lines(local: &Local) {
+    for (_, pattern) in local.keys.iter().filter(|(key, _)| key.contains(".filegroups.")) {
+        let directory = Path::new(pattern).parent().expect("a directory");
+        for name in NAMES {
+            let file = OpenOptions::new().append(true).open(directory.join(name));
+            writeln!(file.expect("a file of this test"), "{LINE}").expect("its own file");
+        }
+    }
+}
+
 /// Sends to each listening source.
 pub(super) fn send(local: &Local, root: &Path) -> Vec<Sender> {
     let mut senders = Vec::new();
     for (name, kind) in local.all("sources") {
         let key = |key: &str| local.get("sources", name, key);
+        if key("skipToEnd") == Some("true") {
+            later_lines(local);
+        }
         let port = match key("port") {
             Some(port) if port.contains("${") => None,
             port => port.or_else(|| key("ports")?.split_whitespace().last()),

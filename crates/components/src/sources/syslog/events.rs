@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Rules;
+use super::body::{Keep, body};
 use super::flume;
 use super::parse::parse;
 use super::times::Calendar;
@@ -33,8 +34,8 @@ pub(super) enum Layout {
 /// Layout of the events.
 pub(super) struct Form {
     pub(super) layout: Layout,
-    /// True if the body is the whole message.
-    pub(super) keep_fields: bool,
+    /// What the body keeps in front of the text.
+    pub(super) keep_fields: Keep,
     /// Name of the header with the sender's address.
     pub(super) client_header: Option<String>,
     /// Name of the header with the port.
@@ -114,7 +115,7 @@ impl Messages {
             Layout::Flume => flume::fields(frame, &calendar),
         };
         self.unparsed += u64::from(fields.is_unparsed);
-        let body = if form.keep_fields { &frame.message[..] } else { fields.body };
+        let body = body(&form.keep_fields, form.layout, &fields, &frame.message);
         let timestamp = fields.timestamp.map(|millis| millis.to_string());
         let (priority, version) = match form.layout {
             Layout::Standard => ("Priority", "Version"),
@@ -133,7 +134,7 @@ impl Messages {
         headers.extend(named.into_iter().filter_map(|(name, value)| Some((name, value?))));
         headers.extend(form.client_header.as_deref().map(|name| (name, &*origin.client)));
         headers.extend(form.port_header.as_deref().map(|name| (name, &*origin.port)));
-        self.events.push(body, &headers);
+        self.events.push(&body, &headers);
     }
 }
 
@@ -158,15 +159,18 @@ pub(super) struct Fields<'a> {
     pub(super) severity: Option<String>,
     pub(super) version: Option<&'a str>,
     pub(super) timestamp: Option<i64>,
+    /// The time as it was sent.
+    pub(super) time: Option<&'a [u8]>,
     pub(super) host: Option<&'a str>,
     pub(super) status: Option<&'static str>,
+    /// The text after the other fields.
     pub(super) body: &'a [u8],
     /// True if the format is unknown.
     pub(super) is_unparsed: bool,
 }
 
 impl<'a> Fields<'a> {
-    fn standard(frame: &'a Frame, calendar: &Calendar) -> Self {
+    pub(super) fn standard(frame: &'a Frame, calendar: &Calendar) -> Self {
         let parsed = parse(&frame.message, calendar);
         let status = match (frame.is_cut, parsed.priority) {
             (true, _) => Some("Incomplete"),
@@ -179,6 +183,7 @@ impl<'a> Fields<'a> {
             severity: parsed.priority.map(|priority| (priority % 8).to_string()),
             version: parsed.version,
             timestamp: parsed.timestamp,
+            time: parsed.time,
             host: parsed.host,
             status,
             body: parsed.rest,

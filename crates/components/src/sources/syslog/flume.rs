@@ -2,7 +2,8 @@
 //!
 //! Flume understands two formats, RFC 5424 and RFC 3164, by regular expressions. If neither
 //! matches, the body is the whole message, and its headers are facility and severity. If the
-//! priority is invalid too, the status is `Invalid`, with facility 0 and severity 0.
+//! priority is invalid too, the status is `Invalid`, with facility 0 and severity 0. A message
+//! without a text has an empty one here.
 //!
 //! Flume leaves `priority` and `version` of an earlier message of the connection on a message that
 //! has none. These headers are omitted here.
@@ -63,9 +64,9 @@ pub(super) fn fields<'a>(frame: &'a Frame, calendar: &Calendar) -> Fields<'a> {
         (!text.is_empty()).then_some(text)
     };
     let timestamp = group(3).and_then(|text| time(text, calendar)).map(|(millis, _)| millis);
-    let body = group(5).filter(|body| !body.is_empty()).unwrap_or(message);
+    let (time, body) = (group(3), group(5).unwrap_or_default());
     let (priority, version) = (text(1).map(str::to_owned), text(2));
-    Fields { priority, version, timestamp, host: text(4), body, ..fields }
+    Fields { priority, version, timestamp, time, host: text(4), body, ..fields }
 }
 
 /// Returns a valid priority: up to three digits, of any value.
@@ -130,12 +131,12 @@ mod tests {
                 [&[("priority", "34")], &auth[..], &[("version", "1")]].concat(),
                 "app",
             ),
-            // An empty text, a form of a device, a CR: the body is the whole message.
             (
                 "<34>Oct 11 22:14:15 web-1 ",
                 [&[("priority", "34")], &auth[..], &[time, host]].concat(),
-                "<34>Oct 11 22:14:15 web-1 ",
+                "",
             ),
+            // A form of a device, a CR: the body is the whole message.
             ("<34>su: no time", [none, &auth].concat(), "<34>su: no time"),
             ("<34>Oct 11 22:14:15 h x\r", [none, &auth].concat(), "<34>Oct 11 22:14:15 h x\r"),
             ("<34>", [none, &auth].concat(), "<34>"),

@@ -29,6 +29,8 @@ pub(super) struct Parsed<'a> {
     pub(super) version: Option<&'a str>,
     /// Milliseconds since 1970.
     pub(super) timestamp: Option<i64>,
+    /// The time as it was sent.
+    pub(super) time: Option<&'a [u8]>,
     /// Host name in the message.
     pub(super) host: Option<&'a str>,
     /// Text after the other parts.
@@ -44,20 +46,23 @@ pub(super) fn parse<'a>(message: &'a [u8], calendar: &Calendar) -> Parsed<'a> {
     };
     let priority = Some(priority);
     let (version, behind) = version(behind);
-    let Some((timestamp, (host, rest))) = head(behind, calendar) else {
+    let Some((timestamp, time, (host, rest))) = head(behind, calendar) else {
         // Without a time, host and text cannot be distinguished.
         return Parsed { priority, version, rest: behind, is_unparsed: true, ..Parsed::default() };
     };
-    Parsed { priority, version, timestamp, host, rest, is_unparsed: false }
+    Parsed { priority, version, timestamp, time, host, rest, is_unparsed: false }
 }
 
 /// The host, and the text after it.
 type HostAndRest<'a> = (Option<&'a str>, &'a [u8]);
 
+/// The time in milliseconds and as it was sent, the host, and the text after it.
+type Head<'a> = (Option<i64>, Option<&'a [u8]>, HostAndRest<'a>);
+
 /// Parses the time, which can be the `-` of RFC 5424, the host, and the text after them.
-fn head<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(Option<i64>, HostAndRest<'a>)> {
+fn head<'a>(text: &'a [u8], calendar: &Calendar) -> Option<Head<'a>> {
     if let Some(behind) = text.strip_prefix(b"- ") {
-        return Some((None, host(behind)));
+        return Some((None, None, host(behind)));
     }
     let prefix = prefix(text, calendar);
     let unmarked = match prefix.rest {
@@ -65,6 +70,7 @@ fn head<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(Option<i64>, HostAnd
         unmarked => unmarked,
     };
     let (timestamp, behind) = time(unmarked, calendar)?;
+    let sent = &unmarked[..unmarked.len() - behind.len()];
     let (host, rest) = match behind.trim_ascii_start() {
         // A colon after the time: no host follows.
         [b':', text @ ..] => (prefix.host, text.trim_ascii_start()),
@@ -73,7 +79,7 @@ fn head<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(Option<i64>, HostAnd
     };
     // A tag may precede a time too. Only Cisco has the host there.
     let is_prefix_known = prefix.host.is_none() || prefix.is_numbered || is_mnemonic(rest);
-    is_prefix_known.then_some((Some(timestamp), (host, rest)))
+    is_prefix_known.then_some((Some(timestamp), Some(sent), (host, rest)))
 }
 
 /// Cisco's parts before the time.
