@@ -6,7 +6,7 @@ use aqueduct_complete::{Expected, Receipt, Roster};
 use peers::progress::accepted;
 use pipeline::Origin;
 
-use crate::edge::{Disk, Edge, Line};
+use crate::edge::{Edge, Line};
 use crate::random::Random;
 
 /// Length of the period of a directory, and the delay that is allowed for lines.
