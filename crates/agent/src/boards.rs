@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!               floors: epochs without pending batches
+//!               progress: times before which all is committed
 //!   sources ◄── limits: the largest batch that the downstream peers accept ── sinks
 //!               opened: true if it is open
 //!               outlet: the outages of its sinks
@@ -17,8 +18,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::AgentSettings;
-use peers::{FloorBoard, LedgerBoard, LimitBoard, OutletBoard};
-use pipeline::{Extensions, OriginName, Traces};
+use peers::{FloorBoard, LedgerBoard, LimitBoard, OutletBoard, ProgressBoard};
+use pipeline::{Env, Extensions, OriginName, Traces};
 use support::meter::{Meter, Throughput, Volume};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -38,6 +39,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub struct Boards {
     /// Epochs without pending batches along the channel.
     pub floors: FloorBoard,
+    /// How far the sources of this agent and of upstream agents got.
+    pub progress: ProgressBoard,
     /// The largest batches that downstream peers accept.
     pub limits: LimitBoard,
     /// The outages of its sinks.
@@ -59,6 +62,7 @@ pub struct Boards {
 impl Boards {
     /// The boards of a channel of this agent that is opened now.
     pub fn new(
+        env: &Env,
         floors: &FloorBoard,
         ledgers: LedgerBoard,
         agent: &AgentSettings,
@@ -66,6 +70,7 @@ impl Boards {
     ) -> Self {
         Self {
             floors: floors.for_another_channel(),
+            progress: ProgressBoard::new(env),
             outlet: OutletBoard::with_page(page_url(agent)),
             ledgers,
             traces: traces.clone(),
@@ -75,8 +80,8 @@ impl Boards {
 
     /// Returns the values that components share along the channel.
     pub fn shared(&self) -> Extensions {
-        let Self { floors, limits, ledgers, origin_name, traces, .. } = self.clone();
-        let along = Extensions::default().with(floors).with(limits).with(ledgers);
+        let Self { floors, progress, limits, ledgers, origin_name, traces, .. } = self.clone();
+        let along = Extensions::default().with(floors).with(progress).with(limits).with(ledgers);
         along.with(origin_name).with(traces)
     }
 }

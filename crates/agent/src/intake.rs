@@ -36,7 +36,7 @@ use metrics::Metrics;
 use pipeline::{
     Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
     IntervalSet, KeySet, Known, LedgerState, Origin, Outage, PartNames, Permit, PositionIntake,
-    RelayIntake, Rest, Routing, Turn,
+    Reached, RelayIntake, Rest, Routing, Turn,
 };
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast};
@@ -122,6 +122,11 @@ impl AgentIntake {
             under_way,
             tap: Point::default(),
         }
+    }
+
+    /// Announces on the boards of its channels that the source creates batches there.
+    pub(crate) fn expect_progress(&self) {
+        self.required.iter().for_each(|fed| fed.boards.progress.expect(&self.source));
     }
 
     /// Returns the tap of its events before the interceptors.
@@ -275,6 +280,16 @@ impl PositionIntake for AgentIntake {
     fn stores_in_turn(&self) -> bool {
         self.required.iter().all(|fed| fed.channel.stores_in_turn())
     }
+
+    fn stored_before(&self, time_ms: i64) {
+        for fed in &self.required {
+            let Boards { progress, floors, .. } = &fed.boards;
+            let Some(life) = fed.channel.own_epoch() else { continue };
+            // The batches of this life are in every channel of the source.
+            let reports = progress.stored(&self.source, time_ms, life, floors);
+            self.required.iter().for_each(|fed| fed.boards.progress.set_own(&reports));
+        }
+    }
 }
 
 impl RelayIntake for AgentIntake {
@@ -301,6 +316,10 @@ impl RelayIntake for AgentIntake {
 
     fn close_epochs(&self, floors: &Floors) {
         self.required.iter().for_each(|fed| fed.close_epochs(floors));
+    }
+
+    fn observe_progress(&self, reports: &[(Origin, Reached)]) {
+        self.required.iter().for_each(|fed| fed.observe_progress(reports));
     }
 
     fn is_closed(&self, identity: Identity) -> bool {

@@ -256,7 +256,8 @@ impl Builder<'_> {
             None => {
                 let known = self.data_dir.join("ledgers").join(&plan.name);
                 let ledgers = LedgerBoard::with_file(self.env.clone(), known);
-                let boards = Boards::new(agent_floors, ledgers, &whole.agent, &kept.traces);
+                let boards =
+                    Boards::new(self.env, agent_floors, ledgers, &whole.agent, &kept.traces);
                 let built = self.component::<dyn Channel>(plan, "channels", &boards.shared())?;
                 self.metrics.begin_channel(&plan.name, self.entry::<dyn Channel>(plan)?.anomalies);
                 (Arc::from(built), boards)

@@ -9,6 +9,8 @@ mod check;
 #[cfg(feature = "hdfs")]
 mod commit_ledger;
 #[cfg(feature = "hdfs")]
+mod completeness;
+#[cfg(feature = "hdfs")]
 mod demos;
 mod dlq;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
@@ -46,6 +48,8 @@ use channel::ChannelArgs;
 use check::CheckArgs;
 #[cfg(feature = "hdfs")]
 use commit_ledger::LedgerArgs;
+#[cfg(feature = "hdfs")]
+use completeness::CompleteArgs;
 #[cfg(feature = "hdfs")]
 use demos::DemosArgs;
 use dlq::DlqArgs;
@@ -100,6 +104,8 @@ enum Command {
     Verify(VerifyArgs),
     #[cfg(feature = "hdfs")]
     Trace(TraceArgs),
+    #[cfg(feature = "hdfs")]
+    Complete(CompleteArgs),
     Channel(ChannelArgs),
     Dlq(DlqArgs),
     #[cfg(feature = "hdfs")]
@@ -150,6 +156,8 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Trace(args) }) => trace::run(&args),
+        #[cfg(feature = "hdfs")]
+        Ok(Program { command: Command::Complete(args) }) => completeness::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
         Ok(Program { command: Command::Dlq(args) }) => dlq::run(&args),
         #[cfg(feature = "hdfs")]

@@ -77,7 +77,13 @@
 //! ending. Names are bytes; headers, labels and log lines show invalid UTF-8 as `\xff`. The source
 //! follows symbolic links unless `follow_symlinks` is off, and reports links that lead out of the
 //! directories that the patterns spell out.
-//! leads out of the directories that the patterns spell out.
+//!
+//! # Progress
+//!
+//! A survey notes its time. Once every file was read to its end after it, and every channel has the
+//! lines, the source reports the time
+//! ([`stored_before`](pipeline::PositionIntake::stored_before)). An incomplete last line, an
+//! unreadable file and content that is searched elsewhere hold the report back.
 
 mod agreed;
 mod buffers;
@@ -139,6 +145,9 @@ use flume_positions::FlumePositions;
 use listener::ChangeListener;
 use pace::Pace;
 use tailer::Tailer;
+
+/// Minimum interval between reports of progress.
+const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Maximum time to wait for unfinished batches when the source stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
@@ -235,7 +244,16 @@ impl Source for TailDir {
         listener.note(first.iter().map(Chunk::bytes).sum());
         feed.push(first);
         let (mut settled, mut changes) = (Vec::new(), BTreeSet::new());
+        let (mut reported, mut report_at) = (None, Instant::now());
         loop {
+            // After existing wake-ups only: an idle source surveys its files anyway.
+            if Instant::now() >= report_at
+                && let Some(before) = pace.stored_before()
+                && reported.replace(before) != Some(before)
+            {
+                cx.positions.stored_before(before);
+                report_at = Instant::now() + REPORT_INTERVAL;
+            }
             pace.start_turn(&mut settled, &mut changes, feed.room());
             tokio::select! {
                 biased;

@@ -17,10 +17,12 @@ mod connection;
 mod connector;
 mod discovered;
 mod error;
+mod fault;
 mod held;
 mod ledgers;
 mod outage;
 mod probe;
+mod progress;
 mod shared;
 
 use std::sync::Arc;
@@ -29,7 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use metrics::Metrics;
-use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard};
+use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, NextHop, ProgressBoard, RoutingBoard};
 use pipeline::{
     BuildContext, BuildError, Component, DedupeScope, Env, Extensions, Guarantee, Settlement, Sink,
     SinkBoard, SinkError, Taken, plain_text,
@@ -113,6 +115,7 @@ struct Grpc {
     limits: LimitBoard,
     ledgers: LedgerBoard,
     routing: RoutingBoard,
+    progress: ProgressBoard,
     metrics: Metrics,
     endpoint: Endpoint,
     dialer: Dialer,
@@ -174,6 +177,7 @@ impl Grpc {
             limits: cx.get(),
             ledgers: cx.get(),
             routing: cx.get(),
+            progress: cx.get(),
             metrics: cx.metrics.clone(),
             config: config.clone(),
             endpoint,
@@ -205,6 +209,7 @@ impl Grpc {
             limits: self.limits.clone(),
             ledgers: self.ledgers.clone(),
             routing: self.routing.clone(),
+            progress: self.progress.clone(),
             metrics: self.metrics.clone(),
             resend_after: self.config.resend_after.0,
         };

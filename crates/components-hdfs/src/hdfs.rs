@@ -19,10 +19,12 @@ pub(crate) mod access;
 mod append;
 mod bucket;
 mod build;
+pub mod completeness;
 mod config;
 mod content;
 mod decision;
 mod due;
+mod edges;
 mod error;
 mod held;
 pub(crate) mod identity;
@@ -37,6 +39,9 @@ pub mod paths;
 pub mod place;
 pub(crate) mod probe;
 pub mod publish;
+mod receipt_content;
+mod receipt_settings;
+mod receipts;
 mod register;
 mod roll;
 mod rolls;
@@ -154,8 +159,8 @@ struct Session {
     commands: mpsc::UnboundedSender<Command>,
     room: Arc<Semaphore>,
     writer: JoinHandle<()>,
-    /// Tasks for readers: markers, partitions of a table, merges, appends to a table.
-    tasks: [AbortOnDropHandle<()>; 4],
+    /// Tasks for readers: markers, receipts, partitions of a table, merges, appends to a table.
+    tasks: [AbortOnDropHandle<()>; 5],
     ledger: Arc<Mutex<Ledger>>,
     /// The store and the author of its files.
     place: (Arc<dyn FileSystem>, WriterId),
@@ -206,8 +211,9 @@ impl HdfsSink {
         if recorded {
             self.named_ledger.is(&ledger, began);
         }
-        let Settings { marker, registration, .. } = &*self.settings;
-        let shows = (marker.is_some() || registration.is_some()) && !fs.is_tree();
+        let Settings { marker, complete, registration, .. } = &*self.settings;
+        let has_notes = marker.is_some() || complete.is_some() || registration.is_some();
+        let shows = has_notes && !fs.is_tree();
         let (options, cores) = (self.options, Cores::from_env(&self.settings.env));
         let stage = Stage { fs, dataset, author, options, recorded, cores, shows };
         let limits = self.limits(&stage).await?;

@@ -124,7 +124,7 @@ impl Audit {
 }
 
 /// A ledger that is only read. It has no author: nothing is written.
-fn reader(fs: Arc<dyn FileSystem>, dataset: Dataset) -> Ledger {
+pub(super) fn reader(fs: Arc<dyn FileSystem>, dataset: Dataset) -> Ledger {
     let none = WriterId { collector: Token([0; 16]), incarnation: Token([0; 16]) };
     let names = FileNames { stem: String::new(), extension: String::new() };
     let options = Options { names, compact_after: u64::MAX, sweep_after: Duration::MAX };

@@ -10,6 +10,8 @@
 //!   partitions/<roll>                   directories that are due in a table of Hive
 //!   merges/<roll>                       directories whose small files are to be merged
 //!   table/<number>                      how far a table of a catalog got
+//!   receipts/<roll>                     directories that are due for a receipt
+//!   edges/, waivers/                    how far the edges got, and which ones an operator waived
 //!   merging/                            where a store prepares a merge, if it has to
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
 //! <prefix>/2026-11-20/…                 visible files, named by the entry that published them
@@ -39,6 +41,7 @@
 //! | `fence` | cleans up after other collectors |
 //! | `idle` | finds collectors that may be dead: pure |
 //! | `notes` | directories that get files, for later work on behalf of their readers |
+//! | `sidecar` | small files of this program next to the data, and the files of a directory |
 //! | `tables`, `carried` | commits that a table lacks, and how far it got |
 //! | `compact` | turns a generation of many entries into one checkpoint |
 //! | [`merge`] | merges small files of one directory into a large one |
@@ -65,6 +68,7 @@ mod publish;
 mod recall;
 mod refusals;
 mod salvage;
+mod sidecar;
 mod store;
 mod sweep;
 mod tables;
@@ -82,6 +86,7 @@ pub use frame::EntryError;
 pub use memory::{Memory, Remembered, Turns};
 pub use merge::{Merge, MergeLimits, MergeOutcome};
 pub use notes::{NoteKind, NotedPlace};
+pub use sidecar::CommittedFile;
 pub use store::{Committed, FileNames, Known, Ledger, Options, Roll, RollFile, check_length};
 pub use tables::{Commits, TableRecord};
 pub use view::{Settled, Totals, View};

@@ -6,6 +6,9 @@
 //!                            partitions/<roll>        a partition of a table is due
 //!                            merges/<roll>            small files are to be merged
 //!                            table/<number>           how far a table got: no work
+//!                            receipts/<roll>          a receipt, or the record of a late file
+//!                            edges/<random>           how far edges got: no work
+//!                            waivers/<random>         edges that an operator has waived: no work
 //! ```
 //!
 //! A note is in the store before the entry with its directories, so no directory gets files without
@@ -33,6 +36,12 @@ pub enum NoteKind {
     Merge,
     /// How far a table got: its identity, and a number of entries. See `tables`.
     Table,
+    /// A receipt of a complete directory, or a record of late files in it.
+    Receipt,
+    /// How far the edges of the dataset got. The places are of the caller's own form.
+    Edges,
+    /// Edges that an operator has waived. The places are of the caller's own form.
+    Waiver,
 }
 
 impl NoteKind {
@@ -43,6 +52,9 @@ impl NoteKind {
             Self::Partition => "partitions",
             Self::Merge => "merges",
             Self::Table => "table",
+            Self::Receipt => "receipts",
+            Self::Edges => "edges",
+            Self::Waiver => "waivers",
         }
     }
 }

@@ -226,6 +226,17 @@ impl FloorBoard {
         floors
     }
 
+    /// Returns every channel of the agent; `None` if some batch may be elsewhere, or may be dropped
+    /// before it is committed.
+    pub(crate) fn all_channels(&self) -> Option<Vec<Arc<dyn Channel>>> {
+        let is_elsewhere = self.agent.left_behind.load(Ordering::Relaxed);
+        if is_elsewhere || !self.agent.not_open().is_empty() || self.agent.forgetful.get().is_some()
+        {
+            return None;
+        }
+        self.agent.channels().iter().map(Weak::upgrade).collect()
+    }
+
     fn observed(&self) -> MutexGuard<'_, Floors> {
         // Floors are complete between two calls, whichever task panicked in between.
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)

@@ -9,6 +9,7 @@
 //! | [`floors`] | epochs without pending batches: [`FloorBoard`] |
 //! | [`limits`] | the largest batch that downstream agents accept: [`LimitBoard`] |
 //! | [`outlet`] | outages downstream of a channel: [`OutletBoard`], [`NextHop`] |
+//! | [`progress`] | how far the sources of agents got: [`ProgressBoard`] |
 //! | [`refusals`] | peers that a listener refuses: [`RefusalBoard`] |
 //! | [`senders`] | agents that send to a source: [`SenderBoard`] |
 //! | [`tenants`] | users that share a source, and their usage: [`TenantBoard`] |
@@ -25,6 +26,7 @@ pub mod ledgers;
 pub mod limits;
 pub mod outlet;
 mod own_epochs;
+pub mod progress;
 pub mod refusals;
 pub mod routing;
 pub mod senders;
@@ -35,6 +37,7 @@ pub use floors::FloorBoard;
 pub use ledgers::LedgerBoard;
 pub use limits::LimitBoard;
 pub use outlet::{DeadLettered, NextHop, OutletBoard};
+pub use progress::ProgressBoard;
 pub use refusals::{RefusalBoard, RefusalReason, RefusedPeers};
 pub use routing::{Dispute, RoutingBoard};
 pub use senders::{Sender, SenderBoard};

@@ -100,6 +100,11 @@ pub trait PositionIntake: Intake {
     fn stores_in_turn(&self) -> bool {
         false
     }
+
+    /// Records that everything that the source could read before this time, in milliseconds since
+    /// 1970, is in every required channel. A source with such knowledge calls it from time to time,
+    /// also while it is idle; without it, the agent reports no progress.
+    fn stored_before(&self, _time_ms: i64) {}
 }
 
 /// Held by the put that may request room now; the next put gets it when it is dropped.
@@ -128,6 +133,9 @@ pub trait RelayIntake: Intake {
     /// Records a sender's declaration that these epochs are empty: every batch of them is
     /// committed.
     fn close_epochs(&self, floors: &Floors);
+
+    /// Records how far the sources of other agents got, as a sender reports it.
+    fn observe_progress(&self, _reports: &[(Origin, Reached)]) {}
 
     /// Returns `true` if a batch is of a closed epoch: a stray copy that must be rejected.
     fn is_closed(&self, identity: Identity) -> bool;
@@ -168,6 +176,16 @@ pub trait RelayIntake: Intake {
     fn routing(&self) -> Option<Routing> {
         None
     }
+}
+
+/// How far the sources of an origin got: everything before a time is committed in every store
+/// downstream. Reported only after that, so it may overtake batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The host of the agent with the sources.
+    pub host: Arc<str>,
+    /// The time, in milliseconds since 1970 by the clock of that host.
+    pub before: i64,
 }
 
 /// Nothing leaves a channel, because all sinks of one of its groups fail.

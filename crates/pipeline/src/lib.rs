@@ -96,8 +96,8 @@ pub use floors::Floors;
 pub use framing::{Frame, Framer, Framing, FramingLost};
 pub use identity::{Epoch, Identity, KeySet, Origin, OriginName, PartNames, Sequence};
 pub use intake::{
-    AgentLink, Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Rest, Turn,
-    Unreserved,
+    AgentLink, Intake, IntakeError, Known, Outage, Permit, PositionIntake, Reached, RelayIntake,
+    Rest, Turn, Unreserved,
 };
 pub use interceptor::{Interceptor, Reject, Rejects, RemoteInterceptor};
 pub use intervals::IntervalSet;

@@ -146,6 +146,14 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("rejected_not_counted", "events that an interceptor rejects are counted"),
     ("letters_not_counted", "events that became dead letters are counted"),
     ("split_counted_twice", "each event of a batch that is split is counted once"),
+    // `crates/complete/tests/model`
+    ("complete_report_before_commit", "an edge reports a time when all before it is committed"),
+    ("complete_one_source_suffices", "an edge reports a time that all of its sources have reached"),
+    ("complete_old_epoch_ignored", "batches of earlier starts count as well"),
+    ("complete_silent_not_expected", "an edge with batches that never reports is expected"),
+    ("complete_future_trusted", "a time in the future counts as the time of its arrival"),
+    ("complete_late_not_recorded", "a file of a later entry than its receipt is late"),
+    ("complete_stepped_clock_kept", "a clock that steps back withdraws the report of its edge"),
     // `crates/components-process/src/tests/planted.rs`
     ("plugin_results_unchecked", "an interceptor has one result for each event"),
     ("plugin_outcomes_unchecked", "a sink has one outcome for each event"),

@@ -2,10 +2,13 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use pipeline::intervals::get_varint;
-use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin, Sequence};
+use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin, Reached, Sequence};
 use thiserror::Error;
 
 use crate::v1;
+
+/// Maximum length of the name of a host in a report of progress.
+const HOST_BYTES_MAX: usize = 255;
 
 /// A message breaks the schema's rules in a way that its types do not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -133,6 +136,39 @@ pub fn identity(message: Option<&v1::Identity>) -> Result<Identity, Malformed> {
         return Err(MALFORMED);
     }
     Ok(Identity { origin: Origin(origin), epoch, sequence })
+}
+
+/// Reports of progress, for a field `reached`.
+pub fn encode_reached(reports: &[(Origin, Reached)]) -> Vec<v1::Reached> {
+    let message = |(origin, reached): &(Origin, Reached)| v1::Reached {
+        origin: Bytes::copy_from_slice(&origin.0),
+        before_ms: u64::try_from(reached.before).unwrap_or_default(),
+        host: fitting(&reached.host).to_owned(),
+    };
+    reports.iter().map(message).collect()
+}
+
+/// Decodes a field `reached`.
+///
+/// # Errors
+/// There are too many of them, or one has no origin or a time beyond the range.
+pub fn decode_reached(reports: &[v1::Reached]) -> Result<Vec<(Origin, Reached)>, Malformed> {
+    const MALFORMED: Malformed = Malformed { field: "reached" };
+    if reports.len() > crate::REACHED_MAX {
+        return Err(MALFORMED);
+    }
+    let report = |report: &v1::Reached| {
+        let origin = report.origin.as_ref().try_into().map_err(|_| MALFORMED)?;
+        let before = i64::try_from(report.before_ms).map_err(|_| MALFORMED)?;
+        Ok((Origin(origin), Reached { host: fitting(&report.host).into(), before }))
+    };
+    reports.iter().map(report).collect()
+}
+
+/// Returns the beginning of the name of a host.
+fn fitting(host: &str) -> &str {
+    let end = (0..=host.len().min(HOST_BYTES_MAX)).rev().find(|end| host.is_char_boundary(*end));
+    &host[..end.unwrap_or_default()]
 }
 
 /// Batches with dead letters, for a field `dead_letters`.

@@ -24,6 +24,9 @@ pub mod v1 {
     include!("generated/aqueduct.v1.rs");
 }
 
+/// Maximum number of reports in one message about progress.
+pub const REACHED_MAX: usize = 1_000;
+
 /// The feature of a receiver that accepts bodies compressed with zstd.
 pub const FEATURE_ZSTD: &str = "zstd";
 

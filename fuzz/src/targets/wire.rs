@@ -34,6 +34,9 @@ fn from_sender(message: FromSender) -> usize {
         Some(from_sender::Message::Put(put)) => {
             unpack(put, BODY_MAX).map_or(0, |read| batch(&read))
         }
+        Some(from_sender::Message::Progress(progress)) => {
+            keys::decode_reached(&progress.reached).map_or(0, |read| read.len())
+        }
         None => 0,
     }
 }

@@ -67,6 +67,7 @@ mod page_numbers;
 mod parquet;
 mod plugins;
 mod rabbitmq;
+mod receipts;
 mod registry;
 mod reload;
 mod search;

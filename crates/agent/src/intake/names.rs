@@ -6,7 +6,7 @@
 //! and a resent batch keeps the name that the channel knows. Everything downstream of the channel
 //! uses only that name; the sender uses only the original one.
 
-use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin, Sequence};
+use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin, Reached, Sequence};
 use support::mutant;
 
 use super::{AgentIntake, FedChannel};
@@ -85,6 +85,15 @@ impl FedChannel {
             of_parts.raise(self.names.of_origin(origin), epoch);
         }
         self.boards.floors.observe(&of_parts);
+    }
+
+    /// Applies the reports of a sender to both names of batches here.
+    pub(super) fn observe_progress(&self, reports: &[(Origin, Reached)]) {
+        for (origin, reached) in reports {
+            let names = [*origin, self.names.of_origin(*origin)];
+            let names = names.into_iter().take(if self.splits { 2 } else { 1 });
+            self.boards.progress.observe(names.map(|name| (name, reached.clone())));
+        }
     }
 
     /// Returns `true` if this batch is of a closed epoch, by either name.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use metrics::Metrics;
-use pipeline::{Backlog, Channel, Env, Source, SourceError};
+use pipeline::{Backlog, Channel, Env, ResendMode, Source, SourceError};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
@@ -65,6 +65,9 @@ impl Prepared {
             built.routing,
             around.metrics.clone(),
         ));
+        if built.source.resend_mode() != ResendMode::ByIdentity {
+            intake.expect_progress();
+        }
         let channels = built.required.iter().chain(&built.optional);
         let handle = SourceHandle {
             kind: built.kind,

@@ -140,6 +140,7 @@ impl Tailer {
         let stat = opened.stat()?;
         if (stat.device, stat.inode) != candidate.inode() {
             // It was moved since the survey found it; the next survey finds it again.
+            self.seen.may_miss = true;
             return Ok(true);
         }
         let mut possible: Vec<FileId> = by_inode.into_iter().chain(&related).copied().collect();

@@ -199,6 +199,21 @@ impl File {
                 || self.late_line_is_due(now, late_line_after))
     }
 
+    /// Returns true if every channel has all of its content, as of the last survey or read. False
+    /// if its last line or event is not complete, and while its content is searched elsewhere.
+    pub(super) fn is_all_stored(&self) -> bool {
+        match self.stage {
+            Stage::Here | Stage::Away { .. } => {
+                self.problem.is_none()
+                    && self.outstanding == 0
+                    && self.marks.is_empty()
+                    && self.position.offset >= self.len
+            }
+            Stage::Lost { .. } => false,
+            Stage::Unnamed { .. } | Stage::Leaving => self.outstanding == 0,
+        }
+    }
+
     /// Returns true if it was moved from its writer's path: renamed, copied or deleted.
     pub(super) fn is_rotated(&self) -> bool {
         matches!(self.stage, Stage::Away { .. }) || self.place != self.home

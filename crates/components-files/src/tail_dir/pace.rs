@@ -57,6 +57,11 @@ impl Pace {
         self.turn = Some(turn.boxed());
     }
 
+    /// Returns [`Tailer::stored_before`]; `None` during a turn.
+    pub(super) fn stored_before(&self) -> Option<i64> {
+        self.tailer.as_ref().and_then(Tailer::stored_before)
+    }
+
     /// Waits for the current turn and returns its chunks. Without a turn, waits until the next is
     /// due and returns nothing. Cancel safe.
     pub(super) async fn next(&mut self) -> Vec<Chunk> {

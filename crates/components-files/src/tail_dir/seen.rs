@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) read_by_flume: HashSet<PathBuf>,
     /// Paths that could not be read.
     pub(super) problems: BTreeMap<PathBuf, io::ErrorKind>,
+    /// True if the survey may have missed a file: it moved meanwhile, or too many files are open.
+    pub(super) may_miss: bool,
     /// Listings of directories, if a survey needed them.
     pub(super) listings: HashMap<PathBuf, Vec<(OsString, FileKind)>>,
     /// Names that may be links.
@@ -35,6 +37,7 @@ impl Seen {
             from_end,
             read_by_flume: HashSet::new(),
             problems: BTreeMap::new(),
+            may_miss: false,
             listings: HashMap::new(),
             may_be_links: HashSet::new(),
             held: BTreeMap::new(),

@@ -23,6 +23,7 @@ impl Tailer {
     pub(super) fn survey(&mut self, now: Instant) -> Option<Chunk> {
         let mut notes = Notes::default();
         self.seen.listings.clear();
+        self.seen.may_miss = false;
         let mut found = self.walk();
         if found.is_out_of_files && self.hold_fewer(now) {
             found = self.walk();
@@ -41,6 +42,7 @@ impl Tailer {
         self.part(now, &mut notes);
         self.watched.surveyed(std::mem::take(&mut found.directories));
         self.say_found(&mut found, now);
+        self.seen.may_miss |= found.is_out_of_files;
         self.note_problems(found);
         self.seen.is_first = false;
         notes.finish()

@@ -10,6 +10,7 @@ mod files;
 mod flume;
 mod model;
 mod multiline;
+mod progress;
 mod rig;
 mod rotation;
 mod shown;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use delivery::sender::{Outgoing, Welcome, Window};
 use metrics::{Metrics, SinkLabel};
 use peers::limits::PeerLimit;
-use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, RoutingBoard};
+use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, ProgressBoard, RoutingBoard};
 use pipeline::{Env, Identity, Routing};
 use support::backoff::jittered;
 use support::mutant;
@@ -31,6 +31,8 @@ use wire::v1::{self, FromReceiver, FromSender, Reason, from_sender};
 use super::GrpcError;
 use super::authorization::authorization;
 use super::connector::{Connector, Ending};
+use super::fault::Fault;
+use super::progress::ProgressNews;
 use super::shared::Shared;
 
 /// Initial and maximum pause between two attempts to connect.
@@ -58,6 +60,7 @@ pub(super) struct Connection {
     pub(super) limits: LimitBoard,
     pub(super) ledgers: LedgerBoard,
     pub(super) routing: RoutingBoard,
+    pub(super) progress: ProgressBoard,
     pub(super) metrics: Metrics,
     /// After a disconnection of this duration, the downstream agent is assumed to have nothing.
     pub(super) resend_after: Duration,
@@ -163,9 +166,9 @@ impl Connection {
             Ok(answers) => answers,
             Err(status) => return broken(status),
         };
-        let mut routing = 0;
+        let mut seen = Seen { routing: 0, progress: ProgressNews::new(&self.progress), began };
         loop {
-            match self.step(&outbox, &mut answers, (&mut routing, began)).await {
+            match self.step(&outbox, &mut answers, &mut seen).await {
                 Ok(true) => {}
                 Ok(false) => return GrpcError::Ended { address: address() },
                 Err(Fault::Transport(status)) => return broken(*status),
@@ -181,14 +184,15 @@ impl Connection {
         &self,
         outbox: &mpsc::Sender<FromSender>,
         answers: &mut Streaming<FromReceiver>,
-        (routing, began): (&mut u64, Instant),
+        Seen { routing, progress, began }: &mut Seen,
     ) -> Result<bool, Fault> {
         let sendable = self.shared.has_outgoing();
+        let (is_up, is_news) = (self.shared.is_up(), progress.is_due());
         tokio::select! {
             biased;
             answer = answers.message() => match answer? {
                 Some(FromReceiver { message: Some(Message::Ledgers(told)) }) => {
-                    self.told_of_ledgers(told, began).await;
+                    self.told_of_ledgers(told, *began).await;
                 }
                 Some(FromReceiver { message: Some(message) }) => {
                     if let Some(refusal) = self.on_message(message)? {
@@ -201,12 +205,15 @@ impl Connection {
             () = self.routing.changed(routing) => self.compare(),
             // If it is closed, the transport is dropping it, and the next reply contains the
             // reason.
-            Ok(permit) = outbox.reserve(), if sendable => {
-                if let Some(outgoing) = self.shared.next_outgoing(Instant::now()) {
+            Ok(permit) = outbox.reserve(), if sendable || (is_up && is_news) => {
+                if is_up && is_news {
+                    permit.send(progress.message());
+                } else if let Some(outgoing) = self.shared.next_outgoing(Instant::now()) {
                     permit.send(self.message(outgoing));
                 }
             }
             () = self.shared.until_outgoing() => {}
+            () = progress.changed(), if is_up && !is_news => {}
         }
         Ok(true)
     }
@@ -371,6 +378,14 @@ impl Connection {
     }
 }
 
+/// What one stream has handled.
+struct Seen {
+    routing: u64,
+    progress: ProgressNews,
+    /// When the stream began.
+    began: Instant,
+}
+
 /// A batch of an epoch that this process began, refused because the epoch is closed.
 struct Refusal {
     identity: Identity,
@@ -379,21 +394,3 @@ struct Refusal {
 
 /// Maximum pause, whatever the downstream agent requests.
 const BUSY_MAX: Duration = Duration::from_secs(60);
-
-/// Reason why a stream is given up.
-enum Fault {
-    Transport(Box<tonic::Status>),
-    Protocol(wire::Malformed),
-}
-
-impl From<tonic::Status> for Fault {
-    fn from(status: tonic::Status) -> Self {
-        Self::Transport(Box::new(status))
-    }
-}
-
-impl From<wire::Malformed> for Fault {
-    fn from(malformed: wire::Malformed) -> Self {
-        Self::Protocol(malformed)
-    }
-}

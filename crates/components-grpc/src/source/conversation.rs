@@ -22,7 +22,7 @@ use tonic::Status;
 use tracing::{debug, warn};
 use wire::exchange::RequestStream;
 use wire::keys;
-use wire::v1::{FromReceiver, FromSender, Hello, Welcome, from_sender};
+use wire::v1::{FromReceiver, FromSender, Hello, Progress, Welcome, from_sender};
 
 use super::allowance::Share;
 use super::ending::{self, End};
@@ -211,7 +211,17 @@ impl Conversation {
         match message {
             from_sender::Message::Hello(hello) => self.welcome(hello).await,
             from_sender::Message::Put(put) => self.arrive(put).await,
+            from_sender::Message::Progress(progress) => self.observe(&progress),
         }
+    }
+
+    /// Records how far the origins of the sender got. Only their owner may report that.
+    fn observe(&mut self, progress: &Progress) -> Result<(), End> {
+        let reports = keys::decode_reached(&progress.reached)?;
+        let spoken = reports.iter().map(|(origin, _)| *origin);
+        self.service.binding.check(&self.peer, spoken, &mut self.warned)?;
+        self.service.cx.relay.observe_progress(&reports);
+        Ok(())
     }
 
     async fn welcome(&mut self, hello: Hello) -> Result<(), End> {

@@ -13,14 +13,15 @@ use metrics::Metrics;
 use pipeline::env::Stream;
 use pipeline::testkit::{build, relay_context};
 use pipeline::{
-    BuildContext, Channel, Component, Env, Epoch, Floors, Identity, Origin, Sequence, Taken,
+    BuildContext, Channel, Component, Env, Epoch, Floors, Identity, Origin, Reached, Sequence,
+    Taken,
 };
 use serde_json::Value;
 use tls::Dialer;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::{Endpoint, Uri};
-use wire::v1::{Hello, Put, from_receiver, from_sender};
+use wire::v1::{Hello, Progress, Put, from_receiver, from_sender};
 use wire::{Packing, keys, pack};
 
 use super::peers::Played;
@@ -176,6 +177,17 @@ async fn refuses_an_impersonating_sender_and_the_other_continues() {
     forger.hear().await;
     forger.say(from_sender::Message::Put(put(victim, 1))).await;
     assert_eq!(forger.end().await.code(), Code::PermissionDenied);
+    let progress = |origin| {
+        let reached = Reached { host: "web-1".into(), before: 5 };
+        let reached = keys::encode_reached(&[(origin, reached)]);
+        from_sender::Message::Progress(Progress { reached })
+    };
+    let mut forger = bench.played(OTHER).await;
+    forger.say(from_sender::Message::Hello(Hello::default())).await;
+    forger.hear().await;
+    forger.say(progress(victim)).await;
+    assert_eq!(forger.end().await.code(), Code::PermissionDenied);
+    assert_eq!(bench.memory.progress.reached(), []);
     let own = Origin::bound(OTHER, 7);
     let mut honest = bench.played(OTHER).await;
     for hello in forged(own) {

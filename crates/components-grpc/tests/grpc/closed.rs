@@ -1,9 +1,10 @@
 //! Goal: the channels downstream of an agent know the epochs that an origin declared empty, and
-//! reject later copies, which are neither stored nor silently dropped.
+//! reject later copies, which are neither stored nor silently dropped. They also know how far the
+//! sources of each origin got.
 
-use ::peers::FloorBoard;
+use ::peers::{FloorBoard, ProgressBoard};
 use pipeline::testkit::build;
-use pipeline::{BuildContext, Epoch, Floors, Origin, Sink};
+use pipeline::{BuildContext, Epoch, Floors, Origin, Reached, Sink};
 use wire::v1::{Hello, Reason, from_receiver, from_sender};
 
 use super::peers::{Played, put, source};
@@ -138,6 +139,40 @@ async fn a_relay_hands_on_the_floors_of_the_origins_that_it_carries() {
     within(sink.write(carried)).await.unwrap();
     Verdicts::default().until(&mut *sink, |v| v.stored == set(0..1)).await;
     assert_eq!(memory.floors.declared(), below(3), "of the other origin no batch came");
+    sink.close().await;
+    source.stop().await;
+}
+
+/// An agent sends its reports and those of upstream agents to each downstream agent, also after a
+/// reconnect.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_of_progress_are_handed_on_when_they_change() {
+    let env = env::real();
+    let memory = Memory::new();
+    let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
+    let cx = BuildContext::alone("out", &std::env::temp_dir(), env.clone());
+    let board = cx.get::<ProgressBoard>();
+    let at = |origin, before| (Origin([origin; 16]), Reached { host: "web-1".into(), before });
+    board.observe([at(1, 5), at(2, 7)]);
+    let settings = json!({ "address": source.address });
+    let mut sink: Box<dyn Sink> = build::<components_grpc::sink::Config>(&settings, &cx).unwrap();
+    let are_known = async |expected: Vec<(Origin, Reached)>| {
+        within(async {
+            while memory.progress.reached() != expected {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    };
+    within(async {
+        while sink.open().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    are_known(vec![at(1, 5), at(2, 7)]).await;
+    board.observe([at(1, 6)]);
+    are_known(vec![at(1, 6), at(2, 7)]).await;
     sink.close().await;
     source.stop().await;
 }

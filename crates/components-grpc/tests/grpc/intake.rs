@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use peers::{FloorBoard, LedgerBoard, OutletBoard};
+use peers::{FloorBoard, LedgerBoard, OutletBoard, ProgressBoard};
 use pipeline::{
     Batch, BatchSize, Epoch, Floors, Identity, Intake, IntakeError, IntervalSet, KeySet, Known,
-    LedgerState, Origin, Outage, Permit, RelayIntake, Routing, Unreserved,
+    LedgerState, Origin, Outage, Permit, Reached, RelayIntake, Routing, Unreserved,
 };
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -19,6 +19,7 @@ pub(crate) struct Memory {
     pub(crate) room: Semaphore,
     arrived: Notify,
     pub(crate) floors: FloorBoard,
+    pub(crate) progress: ProgressBoard,
     pub(crate) outlet: OutletBoard,
     pub(crate) ledgers: LedgerBoard,
     /// The routing that it reports.
@@ -45,6 +46,7 @@ impl Memory {
             room: Semaphore::new(1 << 20),
             arrived: Notify::new(),
             floors: FloorBoard::default(),
+            progress: ProgressBoard::default(),
             outlet: OutletBoard::default(),
             ledgers: LedgerBoard::default(),
             routing: Mutex::default(),
@@ -127,6 +129,10 @@ impl RelayIntake for Memory {
 
     fn close_epochs(&self, floors: &Floors) {
         self.floors.observe(floors);
+    }
+
+    fn observe_progress(&self, reports: &[(Origin, Reached)]) {
+        self.progress.observe(reports.iter().cloned());
     }
 
     fn is_closed(&self, identity: Identity) -> bool {

@@ -275,6 +275,7 @@ fn stored(put: &Put) -> FromReceiver {
 async fn an_older_receiver_is_served_plainly_and_without_limits() {
     let env = env::real();
     let address = scripted(&env, |message| match message {
+        from_sender::Message::Progress(_) => Vec::new(),
         from_sender::Message::Hello(_) => {
             vec![answer(from_receiver::Message::Welcome(Welcome::default()))]
         }
@@ -294,6 +295,7 @@ async fn an_older_receiver_is_served_plainly_and_without_limits() {
 async fn a_newer_receiver_is_understood_where_it_says_what_is_known() {
     let env = env::real();
     let address = scripted(&env, |message| match message {
+        from_sender::Message::Progress(_) => Vec::new(),
         from_sender::Message::Hello(_) => vec![
             FromReceiver { message: None },
             answer(from_receiver::Message::Welcome(Welcome {
@@ -319,6 +321,7 @@ async fn a_newer_receiver_is_understood_where_it_says_what_is_known() {
 async fn silence_is_not_a_refusal() {
     let env = env::real();
     let address = scripted(&env, |message| match message {
+        from_sender::Message::Progress(_) => Vec::new(),
         from_sender::Message::Hello(_) => {
             vec![answer(from_receiver::Message::Welcome(Welcome::default()))]
         }

@@ -36,6 +36,7 @@ impl Config {
         self.check_numbers()?;
         let names = self.names(cx, &format)?;
         let marker = self.marker(&rules, cx)?;
+        let complete = self.complete(&rules, cx)?;
         let compact = self.compact(&rules, &format, cx)?;
         let registration = self.registration(url, &rules, &format, cx)?;
         let target = self.target(url, &rules, &format, cx)?;
@@ -60,6 +61,7 @@ impl Config {
             limits,
             buckets_max: self.buckets_max,
             marker,
+            complete,
             compact,
             registration,
             target,
@@ -160,11 +162,7 @@ impl Config {
         let invalid = |setting: &str, problem: &str| {
             Err(BuildError::invalid(format!("success_marker{setting}"), problem))
         };
-        if confined(Some(name)) != *name || !name.starts_with(['_', '.']) || name.len() < 2 {
-            let problem = "must begin with `_` or `.`, so that readers skip the file, and may only \
-                           have letters, digits, `.`, `_`, `=` and `-`";
-            return invalid(".name", problem);
-        }
+        marker_name("success_marker.name", name)?;
         if self.guarantee != Promise::ExactlyOnce {
             let problem = "needs the commit ledger, which records complete directories: remove \
                            this setting, or remove `guarantee`";
@@ -292,4 +290,14 @@ impl Config {
         let stem = format!("{prefix}-{}", confined(Some(&cx.name)));
         Ok(FileNames { stem, extension })
     }
+}
+
+/// Checks the name of a marker.
+pub(super) fn marker_name(setting: &str, name: &str) -> Result<(), BuildError> {
+    if confined(Some(name)) == name && name.starts_with(['_', '.']) && name.len() >= 2 {
+        return Ok(());
+    }
+    let problem = "must begin with `_` or `.`, so that readers skip the file, and may only have \
+                   letters, digits, `.`, `_`, `=` and `-`";
+    Err(BuildError::invalid(setting, problem))
 }

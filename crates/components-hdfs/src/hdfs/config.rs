@@ -56,6 +56,11 @@ pub struct Config {
     /// `late_after`, or `time_from = "arrival"`.
     #[serde(default)]
     pub(super) success_marker: Option<MarkerConfig>,
+    /// Receipt in each complete directory: a file `_receipt.json` with its edges, once every edge
+    /// has sent all that it read before the end of the directory's time. Files that come later are
+    /// recorded next to it. Not together with `success_marker` or `compact`.
+    #[serde(default)]
+    pub(super) complete: Option<CompleteConfig>,
     /// Merges small files into large ones after the end of the time in their path. On `hdfs://`,
     /// and on `file://` of a local disk; with an `encoder` and a `codec` whose files can be
     /// concatenated: `text`, `json`, `header_and_text`, and `csv` without `names`; `none`, `gzip`
@@ -143,6 +148,28 @@ pub(super) struct MarkerConfig {
     pub(super) after: Period,
 }
 
+/// When a directory gets a receipt.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CompleteConfig {
+    /// Hosts whose edges must have sent everything. Default: every edge with a batch in the
+    /// dataset.
+    #[serde(default)]
+    pub(super) edges: Vec<String>,
+    /// Silence after which an edge is not waited for any more; receipts then name it as left.
+    /// Default: an edge is waited for until an operator waives it.
+    #[serde(default)]
+    pub(super) leave_after: Option<Period>,
+    /// Maximum time from the time in an event until its line is in the file, and maximum difference
+    /// between the clocks of the collectors. Later events are late.
+    #[serde(default = "default_grace")]
+    pub(super) grace: Period,
+    /// Name of an empty file in each directory with a receipt, such as `_SUCCESS`. It begins with
+    /// `_` or `.`. Default: no such file.
+    #[serde(default)]
+    pub(super) marker: Option<String>,
+}
+
 /// When small files become large ones.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -214,6 +241,10 @@ fn default_encoder() -> Choice<dyn Encoder> {
 
 fn default_marker() -> String {
     "_SUCCESS".to_owned()
+}
+
+fn default_grace() -> Period {
+    Period(Duration::from_secs(60))
 }
 
 fn default_codec() -> Choice<dyn Codec> {

@@ -17,6 +17,16 @@ pub(super) const METRICS: &[MetricSpec] = &[
         "unmarked_directories",
         "Directories with files of any collector that are not marked as complete yet.",
     ),
+    MetricSpec::counter("receipts", "Receipts of complete directories that this sink has written."),
+    MetricSpec::counter(
+        "late_files",
+        "Files that were committed after the receipt of their directory, as recorded by this sink.",
+    ),
+    MetricSpec::gauge(
+        "directories_without_receipt",
+        "Directories with files of any collector that have no receipt yet, or a late file to \
+         record.",
+    ),
     MetricSpec::counter(
         "registered_partitions",
         "Partitions that this sink has added to its table or found there.",

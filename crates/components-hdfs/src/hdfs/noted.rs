@@ -15,10 +15,15 @@ pub(super) struct Noted {
 }
 
 impl Noted {
-    /// Returns the directories that still need a note, without duplicates.
-    pub(super) fn new_ones(&self, places: impl Iterator<Item = NotedPlace>) -> Vec<NotedPlace> {
+    /// Returns the directories that still need a note, or need one `again`, without duplicates.
+    pub(super) fn new_ones(
+        &self,
+        places: impl Iterator<Item = NotedPlace>,
+        again: impl Fn(&NotedPlace) -> bool,
+    ) -> Vec<NotedPlace> {
         let known = self.directories();
-        let mut places: Vec<_> = places.filter(|place| !known.contains(&place.directory)).collect();
+        let is_due = |place: &NotedPlace| !known.contains(&place.directory) || again(place);
+        let mut places: Vec<_> = places.filter(is_due).collect();
         places.sort();
         places.dedup_by(|one, other| one.directory == other.directory);
         places

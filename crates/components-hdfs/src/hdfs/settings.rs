@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::append::Target;
 use super::bucket::Rules;
 use super::noted::Noted;
+use super::receipts::Complete;
 use super::roll::Limits;
 use crate::hive::{Keys, Registry};
 
@@ -29,6 +30,8 @@ pub(super) struct Settings {
     pub(super) buckets_max: usize,
     /// The marker of complete directories.
     pub(super) marker: Option<Marker>,
+    /// When a directory gets a receipt.
+    pub(super) complete: Option<Complete>,
     /// When to merge small files.
     pub(super) compact: Option<Compact>,
     /// Where to register partitions.
@@ -43,7 +46,8 @@ impl Settings {
     pub(super) fn kinds_of_notes(&self) -> Vec<NoteKind> {
         let merge = self.compact.as_ref().map(|_| NoteKind::Merge);
         let marker = self.marker.as_ref().map(|_| NoteKind::Marker);
-        merge.into_iter().chain(marker).collect()
+        let receipt = self.complete.as_ref().map(|_| NoteKind::Receipt);
+        merge.into_iter().chain(marker).chain(receipt).collect()
     }
 }
 
@@ -106,7 +110,8 @@ impl Registration {
     ) -> Vec<NotedPlace> {
         let places = directories.filter(|directory| self.keys.partition(directory).is_some());
         // The time of a partition does not matter here.
-        self.noted.new_ones(places.map(|it| NotedPlace { directory: it.clone(), at: 0 }))
+        let places = places.map(|it| NotedPlace { directory: it.clone(), at: 0 });
+        self.noted.new_ones(places, |_| false)
     }
 
     /// Adds directories with a note and a file.

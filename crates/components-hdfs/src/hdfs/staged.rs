@@ -23,6 +23,7 @@ use super::held::Held;
 use super::named::NamedLedger;
 use super::noted::{Noted, Notes};
 use super::open_file::{OpenFile, Writing};
+use super::receipts::is_noted_again;
 use super::roll::{Fill, Life, Limits};
 use super::rolls::Growing;
 use super::settings::Settings;
@@ -294,7 +295,7 @@ impl OpenRoll {
             file.noted.map(|at| NotedPlace { directory, at })
         });
         let notes = Notes {
-            timed: context.noted.new_ones(places),
+            timed: context.noted.new_ones(places, |place| is_noted_again(&context.settings, place)),
             kinds: context.settings.kinds_of_notes(),
             partitions: context.settings.registration.as_ref().map_or_else(Vec::new, |table| {
                 table.new_ones(self.files.keys().map(|key| &key.directory))

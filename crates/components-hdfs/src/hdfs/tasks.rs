@@ -12,6 +12,7 @@ use super::append::{self, Appending};
 use super::error::HdfsSinkError;
 use super::marker::Marking;
 use super::merging::Merging;
+use super::receipts::Receipting;
 use super::register::Registering;
 
 impl HdfsSink {
@@ -38,12 +39,14 @@ impl HdfsSink {
         ledger: &Arc<Mutex<Ledger>>,
         size_max: u64,
         place: &(Arc<dyn FileSystem>, WriterId),
-    ) -> [AbortOnDropHandle<()>; 4] {
+    ) -> [AbortOnDropHandle<()>; 5] {
         let behind = self.settings.env.blocking.behind();
         let marking = Marking::new(self.settings.clone(), ledger.clone());
+        let receipting = Receipting::new(self.settings.clone(), ledger.clone());
         let merging = self.merging(ledger, size_max);
         [
             AbortOnDropHandle::new(behind.spawn(marking.run())),
+            AbortOnDropHandle::new(behind.spawn(receipting.run())),
             AbortOnDropHandle::new(behind.spawn(self.registering(ledger).run())),
             AbortOnDropHandle::new(behind.spawn(merging.run())),
             AbortOnDropHandle::new(behind.spawn(self.appending(ledger, place).run())),

@@ -17,6 +17,7 @@ mod others;
 #[cfg(feature = "mutants")]
 mod planted;
 mod real;
+mod receipts;
 mod refusing;
 mod registering;
 mod rolls;

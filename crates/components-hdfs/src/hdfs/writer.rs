@@ -166,8 +166,8 @@ impl Writer {
     /// Splits the events of a batch by file. Events that cannot be written go to the dead letters;
     /// the rest is delivered. `None` if nothing is left.
     fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
-        let Settings { rules, late, format, marker, compact, .. } = &*self.settings;
-        let notes = marker.is_some() || compact.is_some();
+        let Settings { rules, late, format, marker, complete, compact, .. } = &*self.settings;
+        let notes = marker.is_some() || complete.is_some() || compact.is_some();
         let at = now(&self.settings.env);
         let rounds_max = if mutant!("one_round_only") { 1 } else { ROUNDS_MAX };
         let routed = rules.route(batch, at, self.settings.buckets_max.saturating_mul(rounds_max));

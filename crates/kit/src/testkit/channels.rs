@@ -68,13 +68,20 @@ pub struct Channels {
     all: Vec<Mutex<One>>,
     limit: Mutex<Option<u64>>,
     largest: Mutex<u64>,
+    /// The last time before which everything was stored.
+    reached: Mutex<Option<i64>>,
 }
 
 impl Channels {
     /// So many, which are empty.
     pub fn new(count: usize) -> Self {
         let all = (0..count).map(|_| Mutex::default()).collect();
-        Self { all, limit: Mutex::default(), largest: Mutex::default() }
+        Self { all, limit: Mutex::default(), largest: Mutex::default(), reached: Mutex::default() }
+    }
+
+    /// Returns the last time, in milliseconds, before which the source has stored everything.
+    pub fn reached(&self) -> Option<i64> {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the batch limit of the downstream agents; returns the size of the largest batch since
@@ -204,5 +211,9 @@ impl PositionIntake for Channels {
 
     fn stores_in_turn(&self) -> bool {
         true
+    }
+
+    fn stored_before(&self, time_ms: i64) {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(time_ms);
     }
 }

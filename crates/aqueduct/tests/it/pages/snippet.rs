@@ -177,10 +177,15 @@ pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
         let others: Vec<usize> = others.collect();
         let instead = others.chunks(1).chain(others.windows(2)).map(on);
         let texts = std::iter::once(on(&[])).chain(instead).chain([switched_on(snippet)]);
-        // Or with all others but one or two tables, which need something else.
+        // Or with all others but two neighbouring tables and another one, which need something
+        // else.
         let tables: Vec<&str> = snippet.split("\n\n").collect();
-        let fewer = (1..tables.len()).map(|first| {
-            let is_left = |(n, _): &(usize, &&str)| !(first..first + 2).contains(n);
+        let pairs =
+            (1..tables.len()).flat_map(|first| (0..tables.len()).map(move |it| (first, it)));
+        let fewer = pairs.map(|(first, other)| {
+            let is_left = |(n, _): &(usize, &&str)| {
+                !(first..first + 2).contains(n) && (*n != other || other == 0)
+            };
             let left = tables.iter().enumerate().filter(is_left).map(|(_, table)| *table);
             switched_on(&left.collect::<Vec<_>>().join("\n\n"))
         });

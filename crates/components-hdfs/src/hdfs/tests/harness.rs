@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use ledger::Operator;
 use metrics::Metrics;
-use peers::LedgerBoard;
+use peers::{LedgerBoard, ProgressBoard};
 use pipeline::env::Clock;
 use pipeline::{
     Batch, BuildContext, Env, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken,
@@ -19,6 +19,7 @@ use storage::{FileSystem, StoreUrl};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
+use crate::hdfs::completeness::{self, Report};
 use crate::hdfs::{Config, HdfsSink, place};
 
 /// Longer than any roll of these tests; costs nothing with a paused clock.
@@ -77,12 +78,31 @@ impl Collector {
         self.start(store).0
     }
 
-    /// Starts this collector. Also returns the announcements of its ledger.
-    pub(super) fn sink_and_ledgers(&self, store: &Memory) -> (HdfsSink, LedgerBoard) {
-        self.start(Arc::new(store.clone()))
+    /// Starts this collector. Also returns the reports of its edges.
+    pub(super) fn sink_and_progress(&self, store: &Memory) -> (HdfsSink, ProgressBoard) {
+        let (sink, cx) = self.start(Arc::new(store.clone()));
+        (sink, cx.get())
     }
 
-    fn start(&self, store: Arc<dyn FileSystem>) -> (HdfsSink, LedgerBoard) {
+    /// Returns the state of a directory in the store of this collector.
+    pub(super) async fn report(&self, store: &Memory, directory: &str) -> Report {
+        let Operator { fs, dataset, .. } = self.operator(Arc::new(store.clone()));
+        completeness::report(fs, dataset, directory).await.unwrap()
+    }
+
+    /// Waives an edge.
+    pub(super) async fn waive(&self, store: &Memory, origin: Origin, directory: &str) {
+        let Operator { fs, dataset, .. } = self.operator(Arc::new(store.clone()));
+        completeness::waive(fs, dataset, (origin, directory), [9; 16], 7).await.unwrap();
+    }
+
+    /// Starts this collector. Also returns the announcements of its ledger.
+    pub(super) fn sink_and_ledgers(&self, store: &Memory) -> (HdfsSink, LedgerBoard) {
+        let (sink, cx) = self.start(Arc::new(store.clone()));
+        (sink, cx.get())
+    }
+
+    fn start(&self, store: Arc<dyn FileSystem>) -> (HdfsSink, BuildContext) {
         let cx = formats::alone("store", self.directory.path(), self.env.clone());
         let cx = BuildContext { metrics: self.metrics.clone(), ..cx };
         let config: Config = Settings::from_json(&self.settings).read().unwrap();
@@ -95,7 +115,7 @@ impl Collector {
         });
         let mut sink = config.sink(&url, &cx, connect).unwrap();
         sink.keeping.compact_after = COMPACT_AFTER;
-        (sink, cx.get())
+        (sink, cx)
     }
 }
 

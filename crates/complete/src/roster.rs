@@ -1,0 +1,194 @@
+//! The edges of a dataset: which ones are expected, and how far each one got.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pipeline::Origin;
+use support::mutant;
+
+/// One edge: one channel of an agent, by its origin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edge {
+    /// The host of the agent; empty if it has never reported.
+    pub name: String,
+    /// Everything before this time is committed, in milliseconds since 1970; `None` if it has never
+    /// reported.
+    pub before: Option<i64>,
+    /// The last known sign of it, by the clock of a collector.
+    pub seen: i64,
+    /// Whether the ledger has a batch of it. An edge without one is expected only by its name.
+    pub has_batch: bool,
+}
+
+/// The edges of a dataset that are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roster {
+    edges: BTreeMap<Origin, Edge>,
+}
+
+/// The edges that must be past a period.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Names of edges; empty for all known ones.
+    pub names: BTreeSet<String>,
+    /// Silence after which an edge counts as gone, in milliseconds.
+    pub leave_after: Option<i64>,
+}
+
+/// The edges of a dataset with respect to one directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// Edges that are past the period.
+    pub past: Vec<(Origin, Edge)>,
+    /// Edges that hold the directory back.
+    pub holders: Vec<(Origin, Edge)>,
+    /// Expected names of which no edge is known; they hold it back, too.
+    pub missing: Vec<String>,
+    /// Edges that an operator has waived.
+    pub waived: Vec<(Origin, Edge)>,
+    /// Edges that have been silent for too long.
+    pub left: Vec<(Origin, Edge)>,
+}
+
+impl Judgement {
+    /// Returns whether nothing holds the directory back.
+    pub fn is_complete(&self) -> bool {
+        self.holders.is_empty() && self.missing.is_empty()
+    }
+}
+
+impl Roster {
+    /// The known edges.
+    pub fn iter(&self) -> impl Iterator<Item = (Origin, &Edge)> {
+        self.edges.iter().map(|(origin, edge)| (*origin, edge))
+    }
+
+    /// Returns an edge.
+    pub fn get(&self, origin: Origin) -> Option<&Edge> {
+        self.edges.get(&origin)
+    }
+
+    /// Records that a batch of this origin is in the ledger. Returns whether the edge is new.
+    pub fn join(&mut self, origin: Origin, seen: i64) -> bool {
+        let edge = self.edges.entry(origin).or_default();
+        edge.seen = edge.seen.max(seen);
+        !std::mem::replace(&mut edge.has_batch, true)
+    }
+
+    /// Records a sign of this edge.
+    pub fn see(&mut self, origin: Origin, seen: i64) {
+        let edge = self.edges.entry(origin).or_default();
+        edge.seen = edge.seen.max(seen);
+    }
+
+    /// Records a report. It never takes back an earlier one.
+    pub fn report(&mut self, origin: Origin, name: &str, before: i64) {
+        let edge = self.edges.entry(origin).or_default();
+        edge.before = edge.before.max(Some(before));
+        edge.seen = edge.seen.max(before);
+        if !name.is_empty() {
+            name.clone_into(&mut edge.name);
+        }
+    }
+
+    /// Adds what another collector knows.
+    pub fn merge(&mut self, other: &Self) {
+        for (origin, edge) in other.iter() {
+            self.see(origin, edge.seen);
+            if edge.has_batch {
+                self.join(origin, edge.seen);
+            }
+            if let Some(before) = edge.before {
+                self.report(origin, &edge.name, before);
+            }
+        }
+    }
+
+    /// Judges a directory. `is_past` tells whether a report with this time covers its period;
+    /// `is_waived` whether an operator has waived the edge for it.
+    pub fn judge(
+        &self,
+        expected: &Expected,
+        now: i64,
+        is_past: impl Fn(i64) -> bool,
+        is_waived: impl Fn(Origin) -> bool,
+    ) -> Judgement {
+        let mut judgement = Judgement::default();
+        let is_expected = |edge: &Edge| match expected.names.is_empty() {
+            true => edge.has_batch,
+            false => expected.names.contains(&edge.name),
+        };
+        for (origin, edge) in self.iter().filter(|(_, edge)| is_expected(edge)) {
+            let silent = now.saturating_sub(edge.seen);
+            let is_gone = expected.leave_after.is_some_and(|after| silent > after);
+            let is_unknown = edge.before.is_none() && mutant!("complete_silent_not_expected");
+            let list = if edge.before.is_some_and(&is_past) || is_unknown {
+                &mut judgement.past
+            } else if is_waived(origin) {
+                &mut judgement.waived
+            } else if is_gone {
+                &mut judgement.left
+            } else {
+                &mut judgement.holders
+            };
+            list.push((origin, edge.clone()));
+        }
+        let known: BTreeSet<&str> = self.edges.values().map(|edge| edge.name.as_str()).collect();
+        let missing = expected.names.iter().filter(|name| !known.contains(name.as_str()));
+        judgement.missing = missing.cloned().collect();
+        judgement
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Origin = Origin([1; 16]);
+    const B: Origin = Origin([2; 16]);
+
+    fn names(edges: &[(Origin, Edge)]) -> Vec<Origin> {
+        edges.iter().map(|(origin, _)| *origin).collect()
+    }
+
+    #[test]
+    fn an_edge_without_reports_holds_a_directory_back_until_it_is_waived_or_gone() {
+        let mut roster = Roster::default();
+        assert!(roster.join(A, 10) && !roster.join(A, 5));
+        roster.report(B, "web-2", 70);
+        roster.report(B, "web-2", 100);
+        roster.report(Origin([3; 16]), "idle", 5);
+        assert!(roster.join(B, 100));
+        let expected = Expected { leave_after: Some(50), ..Expected::default() };
+        let judged =
+            |now, waived| roster.judge(&expected, now, |before| before >= 80, |it| waived == it);
+        assert_eq!(names(&judged(60, B).holders), [A]);
+        assert_eq!(names(&judged(60, A).waived), [A]);
+        let gone = judged(61, B);
+        assert_eq!((names(&gone.left), names(&gone.past)), (vec![A], vec![B]));
+        assert!(gone.is_complete());
+    }
+
+    #[test]
+    fn a_listed_name_is_awaited_before_its_first_report_and_others_are_not() {
+        let mut roster = Roster::default();
+        roster.report(B, "web-2", 10);
+        let names = BTreeSet::from(["web-1".to_owned()]);
+        let expected = Expected { names, leave_after: None };
+        let judged = |roster: &Roster| roster.judge(&expected, 100, |it| it >= 80, |_| false);
+        assert_eq!(judged(&roster).missing, ["web-1"]);
+        roster.report(A, "web-1", 90);
+        assert!(judged(&roster).is_complete());
+    }
+
+    #[test]
+    fn reports_never_go_back() {
+        let mut roster = Roster::default();
+        roster.report(A, "web-1", 100);
+        roster.report(A, "", 50);
+        let mut other = Roster::default();
+        other.report(A, "renamed", 99);
+        roster.merge(&other);
+        let edge = roster.get(A).unwrap();
+        assert_eq!((edge.before, edge.name.as_str()), (Some(100), "renamed"));
+    }
+}
