@@ -36,8 +36,8 @@ use ::parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use ::parquet::schema::types::TypePtr;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, FileEnd, FileKind, TableForm,
-    TableStorage, Unwritable,
+    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, FileEnd, FileKind,
+    TableForm, TableStorage, Unwritable,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
