@@ -193,21 +193,29 @@ fn run(command: &mut Command) {
 
 /// Returns the folder of the dependencies of `pom`, downloaded unless cached as `name`.
 pub(crate) fn jars_of(name: &str, pom: &str) -> PathBuf {
+    downloaded(name, ("pom.xml", pom), &["copy-dependencies", "-DincludeScope=runtime"])
+}
+
+/// Returns the folder of an artifact, downloaded unless cached as `name`. Its parents need not be
+/// available.
+pub(crate) fn artifact(name: &str, coordinates: &str) -> PathBuf {
+    downloaded(name, ("artifact", coordinates), &["copy", &format!("-Dartifact={coordinates}")])
+}
+
+/// Returns the folder that a goal of Maven's plugin `dependency` fills, in a project with this file:
+/// its name and text, which identify the download.
+fn downloaded(name: &str, (file, text): (&str, &str), goal: &[&str]) -> PathBuf {
     let _others_wait = lock(name);
     let ready = cache().join(name);
-    if fs::read_to_string(ready.join("pom.xml")).is_ok_and(|fetched| fetched == pom) {
+    if fs::read_to_string(ready.join(file)).is_ok_and(|fetched| fetched == text) {
         return ready.join("lib");
     }
     // Rename the folder when it is complete, so that an interrupted download is never used.
     let unfinished = tempfile::tempdir_in(cache()).expect("the user's cache");
-    let file = unfinished.path().join("pom.xml");
-    fs::write(&file, pom).expect("the user's cache");
+    fs::write(unfinished.path().join(file), text).expect("the user's cache");
     let mut maven = Command::new("mvn");
-    maven.args(["-q", "-B", "-f"]).arg(&file).args([
-        "dependency:copy-dependencies",
-        "-DoutputDirectory=lib",
-        "-DincludeScope=runtime",
-    ]);
+    maven.current_dir(unfinished.path()).args(["-q", "-B", "-DoutputDirectory=lib"]);
+    maven.arg(format!("dependency:{}", goal[0])).args(&goal[1..]);
     let done = maven.output().expect("mvn runs");
     assert!(done.status.success(), "mvn: {}", String::from_utf8_lossy(&done.stdout));
     // A folder for another version of the file.

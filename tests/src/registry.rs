@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::flume::{jars_of, lock};
+use crate::flume::{artifact, lock};
 use crate::http;
 use crate::process::{Process, tail};
 use crate::wait;
 
 /// The archive to download.
-const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/registry/pom.xml"));
+const ARCHIVE: &str = "io.apicurio:apicurio-registry-app:3.0.9:tar.gz:all";
 const NAME: &str = "apicurio-registry-3.0.9";
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -101,7 +101,7 @@ impl Registry {
 
 /// Returns the unpacked archive.
 fn unpacked() -> PathBuf {
-    let jars = jars_of(NAME, POM);
+    let jars = artifact(NAME, ARCHIVE);
     let _others_wait = lock(NAME);
     let (place, complete) = (jars.join("unpacked"), jars.join("complete"));
     if !complete.exists() {
