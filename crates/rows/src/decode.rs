@@ -124,7 +124,7 @@ impl<'a> Cursor<'a> {
                 i64::MIN => Decimal::NAN,
                 digits => digits.into(),
             },
-            ..=DIGITS_INT128 => i128::from_le_bytes(self.array()?),
+            precision if precision <= DIGITS_INT128 => i128::from_le_bytes(self.array()?),
             _ => {
                 let decimal = LargeDecimal { digits: Wide::from_le_bytes(self.array()?), scale };
                 let fits = decimal.is_nan() || decimal.digits.fits(precision);

@@ -117,15 +117,15 @@ impl<'w, 'e> Walk<'w, 'e> {
             Shape::List(item) => {
                 let mut places = Places::new(inner);
                 let read = items(found, |value| step(self.field(item, value, places.next())));
-                self.end(field, places).and(read)
+                self.end(field, &places).and(read)
             }
             Shape::Map(key, value) => {
                 let mut places = Places::new(inner);
                 let read = entries(found, |name, found| {
                     let place = places.next();
-                    step(self.key(key, name, place)) && step(self.field(value, found, place))
+                    step(self.key(key, &name, place)) && step(self.field(value, found, place))
                 });
-                self.end(field, places).and(read)
+                self.end(field, &places).and(read)
             }
         };
         read.map_err(|problem| misfit(Some(problem)))?;
@@ -133,7 +133,7 @@ impl<'w, 'e> Walk<'w, 'e> {
     }
 
     /// Passes on the cells of an empty list or map.
-    fn end(&mut self, field: &Field, places: Places) -> Result<(), Problem> {
+    fn end(&mut self, field: &Field, places: &Places) -> Result<(), Problem> {
         if !places.is_empty {
             return Ok(());
         }
@@ -147,9 +147,9 @@ impl<'w, 'e> Walk<'w, 'e> {
         }
     }
 
-    fn key(&mut self, field: &Field, name: Name<'e>, place: Place) -> Result<(), Misfit> {
+    fn key(&mut self, field: &Field, name: &Name<'e>, place: Place) -> Result<(), Misfit> {
         let Shape::Leaf(kind, leaf) = field.shape else { unreachable!("a key is not nested") };
-        let key = match &name {
+        let key = match name {
             Name::Text(Cow::Borrowed(text)) => value(kind, Found::Text(text.as_bytes())),
             Name::Text(Cow::Owned(text)) => {
                 value(kind, Found::Text(text.as_bytes())).map(Value::into_owned)

@@ -33,7 +33,7 @@ fn of_columns(footer: &ParquetMetaData) -> Vec<ColumnStatistics> {
         let is_top = column.path().parts().len() == 1 && column.max_rep_level() == 0;
         let id = (is_top && info.has_id()).then(|| info.id())?;
         let chunks = footer.row_groups().iter().map(|group| group.column(at));
-        chunks.map(|chunk| of_chunk(id, chunk)).reduce(join)
+        chunks.map(|chunk| of_chunk(id, chunk)).reduce(|one, other| join(&one, &other))
     };
     columns.filter_map(of_column).collect()
 }
@@ -111,15 +111,15 @@ fn bounds(statistics: &Statistics, is_decimal: bool) -> Option<(BoundValue, Boun
 }
 
 /// Combines the statistics of two row groups.
-fn join(one: ColumnStatistics, other: ColumnStatistics) -> ColumnStatistics {
+fn join(one: &ColumnStatistics, other: &ColumnStatistics) -> ColumnStatistics {
     let sum = |one: Option<u64>, other: Option<u64>| Some(one? + other?);
     let has_values = |it: &ColumnStatistics| {
         it.nulls.is_none_or(|nulls| it.values > nulls + it.nans.unwrap_or(0))
     };
     let bounds = match (&one.bounds, &other.bounds) {
         // A row group with nulls and NaN only has no bounds, and needs none.
-        (None, bounds) if !has_values(&one) => bounds.clone(),
-        (bounds, None) if !has_values(&other) => bounds.clone(),
+        (None, bounds) if !has_values(one) => bounds.clone(),
+        (bounds, None) if !has_values(other) => bounds.clone(),
         (Some(one), Some(other)) => joined(one, other),
         _ => None,
     };

@@ -106,11 +106,11 @@ mod tests {
         let listed = ListedManifest::added(&manifest, "m".to_owned(), 7, 1);
         let list = ListedManifest::write_list(&[listed], 7, None, 1, [4; 16]);
         let (manifest_list, properties) = ("l", &[][..]);
-        let manifests = &[manifest.clone()];
+        let manifests = std::slice::from_ref(&manifest);
         let new = NewSnapshot { id: 7, at_ms: 2, manifest_list, manifests, properties };
         let second = committed(&first, "", &table.commit(&new)).unwrap();
         let table = Table::from_metadata(second.to_string().as_bytes()).unwrap();
-        let store = BTreeMap::from([("l", list), ("m", manifest.content)]);
+        let store = BTreeMap::from([("l", list), ("m", manifest.content.clone())]);
         let read = |url: &str| {
             store.get(url).cloned().ok_or_else(|| TableError::malformed(json!({"none": url})))
         };

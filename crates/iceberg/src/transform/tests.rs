@@ -12,9 +12,9 @@ fn parsed(name: &str, kind: &str) -> (Transform, Source) {
     (Transform::parse(name, source).unwrap(), source)
 }
 
-fn of(name: &str, kind: &str, value: BoundValue) -> PartitionValue {
+fn of(name: &str, kind: &str, value: &BoundValue) -> PartitionValue {
     let (transform, source) = parsed(name, kind);
-    transform.of(source, &value).unwrap()
+    transform.of(source, value).unwrap()
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn values_are_those_of_the_specification() {
         }),
         ("identity", "timestamptz", BoundValue::Long(9), PartitionValue::Long(9)),
     ] {
-        assert_eq!(of(name, kind, value), expected, "{name} {kind}");
+        assert_eq!(of(name, kind, &value), expected, "{name} {kind}");
     }
 }
 
@@ -62,9 +62,9 @@ fn hashes_are_those_of_the_specification() {
     ] {
         assert_eq!(murmur3(bytes) as i32, expected, "{bytes:?}");
     }
-    let bucket = of("bucket[16]", "int", BoundValue::Int(34));
+    let bucket = of("bucket[16]", "int", &BoundValue::Int(34));
     assert_eq!(bucket, PartitionValue::Int(2_017_239_379 % 16));
-    let negative = of("bucket[100]", "date", BoundValue::Int(17_486));
+    let negative = of("bucket[100]", "date", &BoundValue::Int(17_486));
     assert_eq!(negative, PartitionValue::Int((-653_330_422 & i32::MAX) % 100));
 }
 

@@ -148,41 +148,59 @@ impl Schema {
             }
             Node::Array(item) | Node::Map(item) => {
                 let is_map = matches!(&self.nodes[node], Node::Map(_));
-                let mut inner = row.nest().map_err(mismatch)?;
-                loop {
-                    let count = reader.block().expect(CHECKED);
-                    if count == 0 {
-                        return Ok(inner.finish().map_err(mismatch)?);
-                    }
-                    for _ in 0..count {
-                        if is_map {
-                            let key = reader.text().expect(CHECKED);
-                            inner.push(Value::Text(key)).map_err(mismatch)?;
-                        }
-                        self.put(*item, reader, &mut inner)?;
-                    }
-                }
+                return self.put_items(*item, is_map, reader, row);
             }
-            Node::Union(branches) => {
-                let chosen = reader.branch(branches.len()).expect(CHECKED);
-                let is_value = |branch: &&usize| self.nodes[**branch] != Node::Null;
-                let values = branches.iter().filter(is_value).count();
-                let is_null = self.nodes[branches[chosen]] == Node::Null;
-                if is_null || values == 1 {
-                    return self.put(branches[chosen], reader, row);
-                }
-                let mut inner = row.nest().map_err(mismatch)?;
-                for branch in branches.iter().filter(is_value) {
-                    if *branch == branches[chosen] {
-                        self.put(*branch, reader, &mut inner)?;
-                    } else {
-                        inner.push(Value::Null).map_err(mismatch)?;
-                    }
-                }
-                return Ok(inner.finish().map_err(mismatch)?);
-            }
+            Node::Union(branches) => return self.put_branch(branches, reader, row),
         };
         Ok(row.push(value).map_err(mismatch)?)
+    }
+
+    /// Copies an array or a map.
+    fn put_items(
+        &self,
+        item: usize,
+        is_map: bool,
+        reader: &mut Reader<'_>,
+        row: &mut RowWriter<'_>,
+    ) -> Result<(), Misfit> {
+        let mut inner = row.nest().map_err(mismatch)?;
+        loop {
+            let count = reader.block().expect(CHECKED);
+            if count == 0 {
+                return Ok(inner.finish().map_err(mismatch)?);
+            }
+            for _ in 0..count {
+                if is_map {
+                    let key = reader.text().expect(CHECKED);
+                    inner.push(Value::Text(key)).map_err(mismatch)?;
+                }
+                self.put(item, reader, &mut inner)?;
+            }
+        }
+    }
+
+    /// Copies a union: the value of its only type, or a struct with a field for each type.
+    fn put_branch(
+        &self,
+        branches: &[usize],
+        reader: &mut Reader<'_>,
+        row: &mut RowWriter<'_>,
+    ) -> Result<(), Misfit> {
+        let chosen = branches[reader.branch(branches.len()).expect(CHECKED)];
+        let is_value = |branch: &&usize| self.nodes[**branch] != Node::Null;
+        let values = branches.iter().filter(is_value).count();
+        if self.nodes[chosen] == Node::Null || values == 1 {
+            return self.put(chosen, reader, row);
+        }
+        let mut inner = row.nest().map_err(mismatch)?;
+        for branch in branches.iter().filter(is_value) {
+            if *branch == chosen {
+                self.put(*branch, reader, &mut inner)?;
+            } else {
+                inner.push(Value::Null).map_err(mismatch)?;
+            }
+        }
+        Ok(inner.finish().map_err(mismatch)?)
     }
 }
 

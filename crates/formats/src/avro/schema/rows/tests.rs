@@ -45,6 +45,7 @@ fn decimal(precision: u8, scale: u8) -> Json {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of all types")]
 fn each_type_becomes_its_type_of_a_row() {
     let text = "1F0c4c3e-0000-4000-8000-000000000001";
     let uuid = 0x1f0c_4c3e_0000_4000_8000_0000_0000_0001_u128.to_be_bytes();
