@@ -202,8 +202,8 @@ pub(crate) fn artifact(name: &str, coordinates: &str) -> PathBuf {
     downloaded(name, ("artifact", coordinates), &["copy", &format!("-Dartifact={coordinates}")])
 }
 
-/// Returns the folder that a goal of Maven's plugin `dependency` fills, in a project with this file:
-/// its name and text, which identify the download.
+/// Returns the folder that a goal of the plugin `dependency` of Maven fills, in a project with this
+/// file: its name and text, which identify the download.
 fn downloaded(name: &str, (file, text): (&str, &str), goal: &[&str]) -> PathBuf {
     let _others_wait = lock(name);
     let ready = cache().join(name);
