@@ -28,6 +28,10 @@ pub(crate) struct Reach<'a> {
     pub(crate) proxy_user: Option<&'a str>,
     /// Modes of new files and directories.
     pub(crate) modes: (u32, u32),
+    #[cfg_attr(
+        not(any(feature = "objects", feature = "webhdfs")),
+        expect(dead_code, reason = "other stores need one of these features")
+    )]
     pub(crate) others: &'a OtherStores,
 }
 
