@@ -9,7 +9,7 @@ use super::Config;
 use super::bucket::{Rules, confined};
 use super::build::marker_name;
 use super::config::{CompleteConfig, Promise};
-use super::receipts::Complete;
+use super::settings::Complete;
 
 impl Config {
     /// Returns when directories get a receipt.

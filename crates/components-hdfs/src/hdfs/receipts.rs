@@ -18,12 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use complete::{
-    Expected, Judgement, LateFile, LateRecord, RECEIPT, Receipt, Roster, file_hash, late_name,
-};
+use complete::{Judgement, LateFile, LateRecord, RECEIPT, Receipt, Roster, file_hash, late_name};
 use ledger::{CommittedFile, Ledger, LedgerError, NoteKind, NotedPlace, Settled, Token};
-use metrics::{Counter, FloatGauge};
-use peers::ProgressBoard;
 use pipeline::Origin;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
@@ -32,29 +28,12 @@ use super::bucket::confined;
 use super::due::Due;
 use super::edges;
 use super::receipt_content::{Turn, events_of, holders, json, receipt};
-use super::settings::{Settings, now};
+use super::settings::{Complete, Settings, now};
 
 /// Maximum pause between two turns; a shorter `grace` shortens it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Fraction of `leave_after` after which a sign of a silent edge is written.
 const SIGNS: i64 = 4;
-
-/// When a directory gets a receipt, and its metrics.
-pub(super) struct Complete {
-    pub(super) expected: Expected,
-    /// The largest difference of times that a report must exceed, in milliseconds.
-    pub(super) grace: i64,
-    /// Name of the empty file in directories with a receipt.
-    pub(super) marker: Option<String>,
-    /// Reports of edges that reach this sink through its channel.
-    pub(super) progress: ProgressBoard,
-    /// Number of receipts.
-    pub(super) receipts: Counter,
-    /// Number of late files.
-    pub(super) late: Counter,
-    /// Number of directories that wait for edges.
-    pub(super) due: FloatGauge,
-}
 
 /// Returns whether a roll writes a note for this directory, although one was written before.
 pub(super) fn is_noted_again(settings: &Settings, place: &NotedPlace) -> bool {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use complete::Expected;
 use formats::format::Format;
 use ledger::{NoteKind, NotedPlace};
 use metrics::{Counter, FloatGauge};
+use peers::ProgressBoard;
 use pipeline::Env;
 use pipeline::env::unix_millis;
 use tokio::sync::Notify;
@@ -13,7 +15,6 @@ use tokio::sync::Notify;
 use super::append::Target;
 use super::bucket::Rules;
 use super::noted::Noted;
-use super::receipts::Complete;
 use super::roll::Limits;
 use crate::hive::{Keys, Registry};
 
@@ -49,6 +50,23 @@ impl Settings {
         let receipt = self.complete.as_ref().map(|_| NoteKind::Receipt);
         merge.into_iter().chain(marker).chain(receipt).collect()
     }
+}
+
+/// When a directory gets a receipt, and its metrics.
+pub(super) struct Complete {
+    pub(super) expected: Expected,
+    /// The largest difference of times that a report must exceed, in milliseconds.
+    pub(super) grace: i64,
+    /// Name of the empty file in directories with a receipt.
+    pub(super) marker: Option<String>,
+    /// Reports of edges that reach this sink through its channel.
+    pub(super) progress: ProgressBoard,
+    /// Number of receipts.
+    pub(super) receipts: Counter,
+    /// Number of late files.
+    pub(super) late: Counter,
+    /// Number of directories that wait for edges.
+    pub(super) due: FloatGauge,
 }
 
 /// When a directory is complete, and its marker.
