@@ -170,6 +170,24 @@ fn values_after_a_length_beyond_the_largest_message_are_checked() {
 }
 
 #[test]
+fn a_map_whose_last_key_has_no_value_is_refused() {
+    for map in [
+        &[0xc1, 4, 1, 0xa1, 1, b'k'][..],
+        &[0xc1, 1, 1],
+        &[0xc1, 255, 255, 0x40],
+        &[0xd1, 0, 0, 0, 7, 0, 0, 1, 255, 0xa1, 1, b'k'],
+        &[0xd1, 0, 0, 0, 5, 0, 0, 0, 3, 0x40],
+        &[0xc0, 5, 1, 0xc1, 2, 1, 0x40],
+    ] {
+        let bytes = message(map);
+        let (passed, refused) = passed(&transfer(0, false, &bytes)).unwrap();
+        let passed = &passed[passed.len() - bytes.len()..];
+        assert_eq!(decoded(passed), None, "{map:?}: the library refuses it");
+        assert_eq!(refused.is_some(), passed.contains(&NO_VALUE), "{map:?}");
+    }
+}
+
+#[test]
 fn the_pieces_of_messages_and_what_is_before_them_are_watched() {
     let open = |value: &[u8]| {
         let size = (4 + value.len() as u32).to_be_bytes();

@@ -70,6 +70,8 @@ pub(super) struct Walk {
     number: Option<(u8, u64, After)>,
     /// Number of elements of an array whose element type follows.
     array: Option<usize>,
+    /// True if a map follows whose last key has no value.
+    is_odd: bool,
     /// True if the first value is complete, and it is a performative.
     pub(super) is_done: bool,
     /// True if nothing more is checked.
@@ -124,6 +126,15 @@ impl Walk {
                     }
                     *byte = number as u8;
                 }
+                if digits == 1
+                    && matches!(after, After::Count { code: 0xc1 | 0xd1 })
+                    && number % 2 == 1
+                {
+                    // The library counts an odd number down below 0. It gets an even one, and the
+                    // first key of the map is invalid.
+                    self.is_odd = true;
+                    *byte = if *byte == u8::MAX { *byte - 1 } else { *byte + 1 };
+                }
                 match digits {
                     1 => self.known(number, after),
                     _ => self.number = Some((digits - 1, number, after)),
@@ -138,6 +149,9 @@ impl Walk {
 
     /// Begins a value, or the elements of an array.
     fn value(&mut self, code: u8) -> Result<(), String> {
+        if self.is_odd {
+            return Err("the broker sent a map whose last key has no value".to_owned());
+        }
         if let Some(elements) = self.array.take() {
             return self.elements(code, elements);
         }
