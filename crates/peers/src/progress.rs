@@ -20,7 +20,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pipeline::env::unix_millis;
 use pipeline::{Channel, Env, Epoch, Identity, IntervalSet, Origin, Reached, Sequence};
@@ -117,10 +117,11 @@ pub fn is_settled(
     (is_of_now || mutant!("complete_old_epoch_ignored")) && stored.intersection(settled) == *stored
 }
 
-/// What the channels of an agent contain of one life of an origin.
+/// What the channels of an agent contain of one life of an origin. A board, which its channel
+/// keeps, keeps no channel.
 struct Content {
     life: (Origin, Epoch),
-    stored: Vec<(Arc<dyn Channel>, IntervalSet)>,
+    stored: Vec<(Weak<dyn Channel>, IntervalSet)>,
 }
 
 impl Content {
@@ -128,7 +129,7 @@ impl Content {
         let channels = floors.all_channels()?.into_iter();
         let stored = channels.map(|channel| {
             let stored = channel.stored(origin, epoch);
-            (channel, stored)
+            (Arc::downgrade(&channel), stored)
         });
         Some(Self { life: (origin, epoch), stored: stored.collect() })
     }
@@ -138,6 +139,7 @@ impl Content {
         // A sink that drops batches may have been added since then.
         floors.all_channels().is_some()
             && self.stored.iter().all(|(channel, stored)| {
+                let Some(channel) = channel.upgrade() else { return false };
                 // In this order: a batch that is settled in between counts as unsettled.
                 let lowest = channel.lowest_unsettled(origin);
                 is_settled(epoch, stored, lowest, &channel.settled(origin, epoch))
@@ -149,7 +151,7 @@ impl Content {
         let (origin, epoch) = self.life;
         let mut names = self.stored.iter().filter_map(|(channel, stored)| {
             let sequence = Sequence(stored.last()?);
-            channel.renamed(Identity { origin, epoch, sequence })
+            channel.upgrade()?.renamed(Identity { origin, epoch, sequence })
         });
         names.next().map_or(origin, |named| named.origin)
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use components_hdfs::hdfs::Config;
 use components_hdfs::hdfs::paths::Paths;
-use pipeline::{BatchBuilder, Events};
+use pipeline::{BatchBuilder, Events, Settings};
 use serde_json::{Value, json};
 
 use super::chosen;
@@ -47,7 +47,8 @@ pub(super) fn paths(input: &[u8]) -> usize {
     let text = String::from_utf8_lossy(text);
     let mut lines = text.split('\n');
     let path = lines.next().unwrap_or_default();
-    let Ok(settings) = serde_json::from_value::<Config>(settings(choice, path)) else { return 0 };
+    let settings = Settings::from_json(&settings(choice, path));
+    let Ok(settings) = settings.read::<Config>() else { return 0 };
     let Ok(paths) = Paths::from_config(&settings) else { return 0 };
     assert!(paths.prefix().starts_with("/data"), "the literal names stay in front");
     let mut builder = BatchBuilder::default();
