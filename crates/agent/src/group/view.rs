@@ -79,12 +79,13 @@ pub(crate) struct Passed {
 }
 
 impl Passed {
-    /// Starts at these totals.
-    pub(crate) fn starting_at(events: &PassedEvents) -> Self {
+    /// Starts at the totals of another consumer.
+    pub(crate) fn starting_at(other: &Self) -> Self {
+        let PassedEvents { delivered, dead_letters, downstream } = other.read();
         Self {
-            delivered_events: events.delivered.into(),
-            dead_letter_events: events.dead_letters.into(),
-            downstream_events: events.downstream.into(),
+            delivered_events: delivered.into(),
+            dead_letter_events: dead_letters.into(),
+            downstream_events: downstream.into(),
         }
     }
 

@@ -224,7 +224,13 @@ impl Parts {
     ) -> Arc<Passed> {
         match old.filter(|old| *old.channel == *built.channel && old.since >= channel.since) {
             Some(old) => old.passed.clone(),
-            None => Arc::new(Passed::starting_at(&self.passed(channel))),
+            None => {
+                let others = self.groups.values().filter(|group| {
+                    *group.channel == *built.channel && group.since >= channel.since
+                });
+                let slowest = others.map(|group| &group.passed).min_by_key(|it| it.events());
+                slowest.map(|passed| Arc::new(Passed::starting_at(passed))).unwrap_or_default()
+            }
         }
     }
 
@@ -236,10 +242,7 @@ impl Parts {
         let at_open = |name: &Arc<str>| channel.boards.opened.backlog(name);
         let most = channel.consumers.iter().map(at_open).max();
         let behind = channel.consumers.iter().filter(|name| Some(at_open(name)) == most);
-        let groups = behind.filter_map(|name| {
-            let group = self.groups.get(name).filter(|group| group.since >= channel.since)?;
-            Some((name, &group.passed))
-        });
+        let groups = behind.filter_map(|name| Some((name, &self.groups.get(name)?.passed)));
         let Some((name, least)) = groups.min_by_key(|(_, passed)| passed.events()) else {
             return PassedEvents::default();
         };

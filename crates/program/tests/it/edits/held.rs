@@ -249,9 +249,6 @@ fn groups_with_different_backlogs_are_balanced_after_a_restart() {
     let shown = place.status();
     assert_eq!(shown.channels[0].depth_events, depth);
     assert_eq!(shown.conservation.difference_events, 0, "{:?}", shown.conservation);
-    let added = "[sinks.third]\ntype = \"discard\"\nchannel = \"main\"\n";
-    fs::write(place.file(), format!("{text}{added}")).unwrap();
-    assert!(place.reload().error.is_none());
     place.change("start?group=store");
     place.change("drain?timeout=60");
     place.until("the drain", || place.status().channels[0].depth_events == 0);
