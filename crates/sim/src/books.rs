@@ -156,6 +156,11 @@ impl Books {
         (first.map_or(0, |_| 1 + missing.count() as u64), first)
     }
 
+    /// Forgets the seals of a ledger whose last entries were deleted.
+    pub(crate) fn unseal(&self, dataset: &str) {
+        lock(&self.state).sealed.retain(|(sealed, _)| sealed != dataset);
+    }
+
     /// Updates the books after a rebuild of the ledger of `dataset`. Entries that no collector
     /// remembered, and so none published, are no longer committed.
     pub(crate) fn restate(&self, dataset: &str, view: &View) {

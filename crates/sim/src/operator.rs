@@ -44,6 +44,7 @@ impl Operator<'_> {
         let index = |path: &String| path.strip_prefix(&newest)?.strip_prefix('/')?.parse().ok();
         let entries: Vec<u64> = store.files().keys().filter_map(index).collect();
         let entry = |index: u64| format!("{newest}/{index:020}");
+        let last = entries.iter().max().map(|last| entry(*last));
         let gone: Vec<String> = match dice.below(3) {
             0 => vec![ledger],
             // A hole before other entries.
@@ -68,6 +69,10 @@ impl Operator<'_> {
             if let Err(error) = now(store.delete(path)) {
                 self.world.violation(format!("{path} is not deleted: {error}"));
             }
+        }
+        // A seal is the last entry. Without it a write that is in flight may succeed.
+        if last.is_some_and(|last| store.file(&last).is_none()) {
+            self.books.unseal(SINK);
         }
         Some(())
     }
