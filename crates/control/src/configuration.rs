@@ -13,8 +13,17 @@ use agent::{Draft, checked};
 /// Problems that are listed.
 const PROBLEMS_MAX: usize = 20;
 
+/// The text of a fleet server that is read with the agent's own file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Managed {
+    /// The one in force, if there is one.
+    InForce,
+    /// The one that the server offers.
+    Offered,
+}
+
 /// Reads the configuration again, as it was read at the start. Blocks.
-pub type Reread = Arc<dyn Fn(&Env) -> Result<Draft, ConfigErrors> + Send + Sync>;
+pub type Reread = Arc<dyn Fn(&Env, Managed) -> Result<Draft, ConfigErrors> + Send + Sync>;
 
 /// The running configuration, and its source.
 pub struct Configuration {
@@ -107,7 +116,7 @@ impl Configuration {
 }
 
 fn compare(running: &Plan, reread: &Reread, catalogue: Catalogue, env: &Env) -> OnDisk {
-    match reread(env).and_then(|draft| checked(draft, catalogue, env)) {
+    match reread(env, Managed::InForce).and_then(|draft| checked(draft, catalogue, env)) {
         Ok((plan, _)) => {
             let changed = changed(running, &plan);
             if changed.is_empty() { OnDisk::Same } else { OnDisk::Differs { changed } }
@@ -174,11 +183,11 @@ channel = "main"
 
     fn read(path: &Path) -> Configuration {
         let path = path.to_owned();
-        let reread: Reread = Arc::new(move |env: &Env| {
+        let reread: Reread = Arc::new(move |env: &Env, _| {
             let settings = config::read_file(&path, env)?;
             Ok(config::examine("a.toml", settings, "host"))
         });
-        let (plan, errors) = reread(&env::real()).unwrap();
+        let (plan, errors) = reread(&env::real(), Managed::InForce).unwrap();
         assert!(errors.is_empty(), "{errors:?}");
         Configuration::new(plan, FULL, Some(reread))
     }

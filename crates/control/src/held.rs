@@ -54,20 +54,34 @@ pub fn load(plan: &Plan, env: &Env) -> Holds {
         Ok(Some(mut holds)) => {
             forget(&mut holds, plan);
             for part in holds.keys() {
+                let target = match part {
+                    Part::Source(name) => format!("--source {name}"),
+                    Part::Group(name) => format!("--group {name}"),
+                };
+                let start = command("start", plan, &target);
                 warn!(%part, "this part stays stopped, because an operator stopped it before the \
-                              restart; start it with `aqueduct start`");
+                              restart; start it with `{start}`");
             }
             return holds;
         }
         Ok(None) => "the file is damaged".to_owned(),
         Err(error) => error.to_string(),
     };
+    let stop = command("stop", plan, "--source NAME");
     error!(
         path = %path.display(), problem,
-        "cannot read which parts an operator has stopped; starting all parts; stop them again with \
-         `aqueduct stop`",
+        "cannot read which parts an operator has stopped; starting all parts; stop a part again \
+         with `{stop}` (or `--group NAME`)",
     );
     Holds::new()
+}
+
+/// `` aqueduct start 127.0.0.1:9464 --source web ``: a command for the admin address of this agent.
+pub(crate) fn command(name: &str, plan: &Plan, target: &str) -> String {
+    let scheme = if plan.agent.admin_tls.is_some() { "https://" } else { "" };
+    let address = plan.agent.admin.as_deref().unwrap_or("ADDRESS");
+    let space = if target.is_empty() { "" } else { " " };
+    format!("aqueduct {name} {scheme}{address}{space}{target}")
 }
 
 /// Forgets the parts that `plan` does not have.

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `configuration` | the running plan, and the comparison with its file |
 //! | `reload` | requests for changes, and the task that executes them |
+//! | `fleet` | reports to a fleet server; its configuration, checked, applied and kept |
 //! | `held` | the file of the parts that an operator has stopped |
 //! | `audit` | one line for each requested change |
 //! | `monitor` | readiness, metrics, accounts and snapshots |
@@ -30,6 +31,7 @@ pub mod audit;
 mod certificates;
 pub mod configuration;
 mod findings;
+pub mod fleet;
 pub mod held;
 pub mod liveness;
 pub mod monitor;

@@ -107,9 +107,10 @@ impl Monitor {
                 let seconds = waits.as_secs();
                 Some(format!("channel `{name}` has not been open for {seconds} s: {cause}"))
             }
-            None if handle.channel.status().intake_stopped => {
-                Some(format!("channel `{name}` accepts no events"))
-            }
+            None if handle.channel.status().intake_stopped => Some(format!(
+                "channel `{name}` accepts no events: it is full, or its disk is; check the sinks \
+                 of its group and the free disk space"
+            )),
             None => None,
         });
         let reasons = stopping.into_iter().chain(full).chain(none).chain(reasons);
@@ -147,8 +148,8 @@ impl Monitor {
                 let agent = outage.agent.address;
                 let agent = agent.map_or(String::new(), |it| format!("{it} cannot store events: "));
                 format!(
-                    "group `{group}` has delivered nothing from channel `{channel}` for \
-                     {seconds} s: {agent}{cause}"
+                    "group `{group}` has delivered nothing from channel `{channel}` for {seconds} \
+                     s: {agent}{cause}"
                 )
             })
         });
@@ -245,7 +246,9 @@ impl Monitor {
 fn held(parts: &Parts, env: &Env) -> (Option<String>, Vec<String>) {
     let line = |it: HeldStatus| {
         let HeldStatus { part, since_seconds_ago: seconds, by, .. } = it;
-        format!("{part} has been stopped for {seconds:.0} s, by {by}")
+        format!(
+            "{part} has been stopped for {seconds:.0} s, by {by}; start it with `aqueduct start`"
+        )
     };
     let is_closed =
         !parts.sources.is_empty() && parts.sources.keys().all(|name| parts.holds_source(name));

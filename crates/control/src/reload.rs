@@ -15,7 +15,9 @@
 mod apply;
 mod diff;
 mod drain;
+mod offered;
 mod parts;
+mod report;
 mod shape;
 mod watch;
 
@@ -31,15 +33,16 @@ use config::{ConfigErrors, Plan};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::audit::{Audit, Line, Outcome};
-use crate::configuration::{Configuration, Reread};
+use crate::audit::{Audit, Line};
+use crate::configuration::{Configuration, Managed, Reread};
 use crate::service::Service;
 use apply::{Change, Mode};
 use diff::Changes;
-use drain::Draining;
+use drain::{Draining, Flushes};
 pub use parts::PartRequest;
+use report::{log, outcome};
 use shape::{configured_shape, kept_parts, runs};
 
 /// Requests that wait.
@@ -48,10 +51,13 @@ const REQUESTS_MAX: usize = 4;
 /// A request, and the receiver of its answer.
 enum Request {
     /// Read the files again.
-    Reload { by: &'static str, actor: Actor, answer: Option<oneshot::Sender<ReloadStatus>> },
+    Reload { by: Asked, actor: Actor, answer: Option<oneshot::Sender<ReloadStatus>> },
     /// Parts are to stop or to start.
     Parts { request: PartRequest, actor: Actor, answer: oneshot::Sender<PartsStatus> },
 }
+
+/// The trigger of a reload, and the text of the fleet server that it reads.
+type Asked = (&'static str, Managed);
 
 /// Requests changes, and returns the results of the last ones. Clones share it.
 #[derive(Clone)]
@@ -80,10 +86,13 @@ impl Reloads {
 
     /// Requests a reload. If several requests already wait, one of them covers this one.
     pub fn ask(&self, by: &'static str) {
-        if self.send(Request::Reload { by, actor: Actor::new(by, None), answer: None }).is_none() {
+        let actor = Actor::new(by, None);
+        let by = (by, Managed::InForce);
+        if self.send(Request::Reload { by, actor, answer: None }).is_none() {
+            let (by, _) = by;
             warn!(
                 by,
-                "cannot reload: other requests wait (retry later), or the agent has no \
+                "cannot reload: other requests are waiting (retry later), or the agent has no \
                  configuration file (restart it)"
             );
         }
@@ -91,6 +100,10 @@ impl Reloads {
 
     /// Asks for a reload and waits for its end; `None`: the agent does not reload now.
     pub async fn wait(&self, by: &'static str, actor: Actor) -> Option<ReloadStatus> {
+        self.wait_with((by, Managed::InForce), actor).await
+    }
+
+    async fn wait_with(&self, by: Asked, actor: Actor) -> Option<ReloadStatus> {
         let (answer, answered) = oneshot::channel();
         self.send(Request::Reload { by, actor, answer: Some(answer) })?;
         answered.await.ok()
@@ -158,13 +171,20 @@ impl Reloads {
 impl Reloader {
     async fn serve(mut self, mut requests: mpsc::Receiver<Request>, reloads: Reloads) {
         let (stopping, mut draining) = (self.stopping.clone(), None::<Draining>);
+        let (health, mut flushes) = (self.around.health.clone(), None::<Flushes>);
         loop {
             let request = tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
                 request = requests.recv() => request,
-                () = sleep(drain::POLL_INTERVAL), if draining.is_some() => {
+                () = health.next_source_end() => {
+                    flushes.get_or_insert_default();
+                    self.flush_ended(&mut flushes);
+                    continue;
+                }
+                () = sleep(drain::POLL_INTERVAL), if draining.is_some() || flushes.is_some() => {
                     self.advance(&mut draining, &reloads).await;
+                    self.flush_ended(&mut flushes);
                     continue;
                 }
             };
@@ -186,11 +206,11 @@ impl Reloader {
         }
     }
 
-    async fn reload_for(&mut self, by: &'static str, actor: Actor) -> ReloadStatus {
+    async fn reload_for(&mut self, (by, managed): Asked, actor: Actor) -> ReloadStatus {
         let began = Instant::now();
         info!(by, "reloading the configuration");
         self.service.reloading().await;
-        let ended = self.reload().await;
+        let ended = self.reload(managed).await;
         let status = self.status(by, began, ended);
         log(&status);
         let line = Line::new("reload", None, actor, outcome(status.result));
@@ -199,13 +219,17 @@ impl Reloader {
         status
     }
 
-    async fn reload(&mut self) -> Ended {
-        let plan = match self.examined().await {
+    async fn reload(&mut self, managed: Managed) -> Ended {
+        let plan = match self.examined(managed).await.and_then(|it| self.keeping(it, managed)) {
             Ok(plan) => plan,
             Err(problem) => return Ended::Failed(ReloadResult::Refused, problem),
         };
         match self.change(&plan, Mode::Try).await {
             Ok(changes) => {
+                if let Err(problem) = self.accept(managed).await {
+                    let (result, text) = self.restore(&self.configuration.plan(), problem).await;
+                    return Ended::Failed(result, text);
+                }
                 let is_same = changes.steps.is_empty();
                 self.forget_held(&plan).await;
                 self.configuration.exchange(plan);
@@ -220,13 +244,17 @@ impl Reloader {
     }
 
     /// Returns the plan in the files, if it is sound and needs no restart.
-    async fn examined(&self) -> Result<Plan, String> {
+    async fn examined(&self, managed: Managed) -> Result<Plan, String> {
         let Some(reread) = self.reread.clone() else {
-            return Err("the agent was started without a configuration file".to_owned());
+            return Err(
+                "the agent was started without a configuration file; restart it to change its \
+                 configuration"
+                    .to_owned(),
+            );
         };
         let (env, catalogue) = (self.around.env.clone(), self.configuration.catalogue);
         let read = move || {
-            let drafted = reread(&env)?;
+            let drafted = reread(&env, managed)?;
             agent::checked(drafted, catalogue, &env).map(|(plan, _)| plan)
         };
         let plan = self.around.env.offload(read).await.map_err(|errors| errors.to_string())?;
@@ -258,7 +286,10 @@ impl Reloader {
         let parts = self.running.parts();
         let closed = parts.channels.iter().find(|(_, handle)| !handle.boards.opened.is_open());
         if let Some((name, _)) = closed {
-            let problem = format!("channel `{name}` is not open yet; retry when it is");
+            let problem = format!(
+                "channel `{name}` is not open yet; retry when it is; the log of the agent names \
+                 the cause"
+            );
             return Err(Failed::Before(problem));
         }
         let mut changes = Changes::between(&runs(&parts), &configured_shape(&configured, &parts));
@@ -323,59 +354,4 @@ enum Failed {
     Before(String),
     /// Some steps are taken.
     Midway(String),
-}
-
-/// As the audit log has it.
-fn outcome(result: ReloadResult) -> Outcome {
-    match result {
-        ReloadResult::Applied => Outcome::Done,
-        ReloadResult::Unchanged => Outcome::Unchanged,
-        _ => Outcome::Failed,
-    }
-}
-
-fn log(status: &ReloadStatus) {
-    let of = |parts: &[PartChange]| {
-        let names: Vec<&str> = parts.iter().map(|change| &*change.part).collect();
-        names.join(", ")
-    };
-    let (by, took_seconds) = (&status.asked_by, status.took_seconds);
-    match (&status.error, status.result) {
-        (Some(error), ReloadResult::RolledBack) => {
-            error!(
-                by,
-                took_seconds,
-                error,
-                "cannot apply the new configuration, so the previous one stays in effect; fix \
-                 `error` and reload again"
-            );
-        }
-        (Some(error), ReloadResult::RollbackFailed) => {
-            error!(
-                by,
-                took_seconds,
-                error,
-                "a reload and its rollback failed, so some parts are stopped; fix `error` and \
-                 reload again"
-            );
-        }
-        (Some(error), _) => {
-            error!(
-                by,
-                error,
-                "refused the new configuration, so the previous one stays in effect; fix `error` \
-                 and reload again"
-            );
-        }
-        (None, ReloadResult::Unchanged) => info!(by, "the configuration has not changed"),
-        (None, _) => info!(
-            by,
-            took_seconds,
-            started = of(&status.started),
-            stopped = of(&status.stopped),
-            restarted = of(&status.restarted),
-            kept = status.kept.len(),
-            "the new configuration is running",
-        ),
-    }
 }

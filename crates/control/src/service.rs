@@ -129,8 +129,8 @@ impl Service {
                     let dead = dead.join("; ");
                     error!(
                         dead,
-                        "parts are dead or stuck; stopping the watchdog notifications, so that \
-                         the service manager restarts the agent"
+                        "parts are dead or stuck; stopping the watchdog notifications, so that the \
+                         service manager restarts the agent; report this as a bug if it repeats"
                     );
                 }
                 was_dead = !dead.is_empty();

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::v1;
 
-/// Maximum length of the name of a host in a report of progress.
-const HOST_BYTES_MAX: usize = 255;
+/// Maximum length of a name in a report of progress.
+const NAME_BYTES_MAX: usize = 255;
 
 /// A message breaks the schema's rules in a way that its types do not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -144,6 +144,7 @@ pub fn encode_reached(reports: &[(Origin, Reached)]) -> Vec<v1::Reached> {
         origin: Bytes::copy_from_slice(&origin.0),
         before_ms: u64::try_from(reached.before).unwrap_or_default(),
         host: fitting(&reached.host).to_owned(),
+        held_by: fitting(&reached.held_by).to_owned(),
     };
     reports.iter().map(message).collect()
 }
@@ -160,15 +161,16 @@ pub fn decode_reached(reports: &[v1::Reached]) -> Result<Vec<(Origin, Reached)>,
     let report = |report: &v1::Reached| {
         let origin = report.origin.as_ref().try_into().map_err(|_| MALFORMED)?;
         let before = i64::try_from(report.before_ms).map_err(|_| MALFORMED)?;
-        Ok((Origin(origin), Reached { host: fitting(&report.host).into(), before }))
+        let [host, held_by] = [&report.host, &report.held_by].map(|text| fitting(text).into());
+        Ok((Origin(origin), Reached { host, before, held_by }))
     };
     reports.iter().map(report).collect()
 }
 
-/// Returns the beginning of the name of a host.
-fn fitting(host: &str) -> &str {
-    let end = (0..=host.len().min(HOST_BYTES_MAX)).rev().find(|end| host.is_char_boundary(*end));
-    &host[..end.unwrap_or_default()]
+/// Returns the beginning of a name.
+fn fitting(name: &str) -> &str {
+    let end = (0..=name.len().min(NAME_BYTES_MAX)).rev().find(|end| name.is_char_boundary(*end));
+    &name[..end.unwrap_or_default()]
 }
 
 /// Batches with dead letters, for a field `dead_letters`.

@@ -41,7 +41,10 @@ pub enum Rejection {
         limit_bytes: u64,
     },
     /// The compression of the body is unknown, or its size differs from the put.
-    #[error("cannot decompress batch {identity}: {problem}; the sender retries")]
+    #[error(
+        "cannot decompress batch {identity}: {problem}; the sender retries; if this repeats, use \
+         the same version of both agents"
+    )]
     Compression {
         /// The batch.
         identity: Identity,
@@ -49,15 +52,18 @@ pub enum Rejection {
         problem: String,
     },
     /// The body does not match its digest.
-    #[error("batch {identity} was damaged in transit; the sender retries")]
+    #[error(
+        "batch {identity} was damaged in transit; the sender retries; if this repeats, check the \
+         memory and network hardware of both hosts"
+    )]
     Damaged {
         /// The batch.
         identity: Identity,
     },
     /// The body arrived as it was sent, and is not a batch.
     #[error(
-        "cannot decode batch {identity}, although it arrived undamaged; check the versions of both \
-         agents"
+        "cannot decode batch {identity}, which arrived as it was sent: its sender encoded it \
+         wrongly or in a newer format; update the older of both agents"
     )]
     NotABatch {
         /// The batch.

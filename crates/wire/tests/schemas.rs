@@ -27,7 +27,8 @@ fn generated_code_of_the_wire_matches_its_schema() {
     let mut config = prost_build::Config::new();
     // Bodies stay slices of the buffer that they were received in.
     config.bytes(["."]);
-    let (files, _) = compile(&["aqueduct/v1/delivery.proto"], &mut config);
+    let schemas = ["aqueduct/v1/delivery.proto", "aqueduct/v1/fleet.proto", "opamp/v1/opamp.proto"];
+    let (files, _) = compile(&schemas, &mut config);
     compare("src/generated", &files);
 }
 

@@ -75,7 +75,9 @@ impl<'a> Change<'a> {
     pub(super) async fn run(&mut self, steps: Vec<Step>) -> Result<(), Problem> {
         for step in steps {
             if self.stopping.is_cancelled() {
-                return Err("the agent is stopping".to_owned());
+                return Err(
+                    "the agent is stopping; its next start reads the configuration".to_owned()
+                );
             }
             match step {
                 Step::Open(name) => self.open(&name).await?,
@@ -160,7 +162,7 @@ impl<'a> Change<'a> {
         };
         let waits = join_all(all.iter().map(|(channel, names)| wait(channel, names)));
         let Some(left) = self.stopping.run_until_cancelled(waits).await else {
-            return Err("the agent is stopping".to_owned());
+            return Err("the agent is stopping; its next start reads the configuration".to_owned());
         };
         for ((channel, names), left) in all.iter().zip(left) {
             let Some(batches) = left else { continue };
@@ -184,7 +186,10 @@ impl<'a> Change<'a> {
             return Ok(());
         };
         let Some(opened) = handle.opened() else {
-            return Err(format!("channel `{name}` is not open yet; retry when it is"));
+            return Err(format!(
+                "channel `{name}` is not open yet; retry when it is; the log of the agent names \
+                 the cause"
+            ));
         };
         let kind = self.topology.channels.iter().find(|built| built.name == *name);
         let is_found_again =
@@ -201,9 +206,10 @@ impl<'a> Change<'a> {
         if let Err(cause) = opened.close().await {
             // Acknowledged batches are safe; the last committed ones may be resent.
             warn!(channel = %name, error = %chain(&cause), "cannot close the channel cleanly; no \
-                                                            event is lost, but the last delivered \
-                                                            batches may be sent again; no action \
-                                                            needed");
+                                                            event is lost; the next start may \
+                                                            deliver batches again, which \
+                                                            exactly-once sinks drop and others \
+                                                            store twice");
         }
         // Batches that were settled while it closed.
         let events = opened.status().events;
@@ -230,8 +236,8 @@ impl<'a> Change<'a> {
         if self.mode == Mode::Try {
             return Err(problem);
         }
-        warn!(%channel, "the reload is undone, but this channel keeps the settings of the \
-                             failed reload, because {problem}; reload again when it is empty");
+        warn!(%channel, "the reload is undone, but this channel keeps the settings of the failed \
+                         reload, because {problem}; reload again when it is empty");
         self.full.insert(channel.clone());
         Ok(())
     }
@@ -295,7 +301,10 @@ impl<'a> Change<'a> {
                 Err(_) if self.mode == Mode::Try => {
                     let seconds = OPEN_TIMEOUT.as_secs();
                     let name = source.name();
-                    return Err(format!("source `{name}` did not open within {seconds} s"));
+                    return Err(format!(
+                        "source `{name}` did not open within {seconds} s; the log of the agent \
+                         names the cause"
+                    ));
                 }
                 Ok(Err(_)) | Err(_) => false,
             };
@@ -343,6 +352,7 @@ fn not_drained(channel: &str, groups: &[&str], batches: u64, grace: Duration) ->
     let (groups, seconds) = (groups.join("`, `"), grace.as_secs_f64());
     format!(
         "group `{groups}` has not delivered {batches} batches of channel `{channel}` after \
-         {seconds} s and would lose them; retry when they are delivered"
+         {seconds} s and would lose them; retry when they are delivered, or check its sinks with \
+         `aqueduct status`"
     )
 }

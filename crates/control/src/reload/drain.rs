@@ -1,17 +1,19 @@
-//! A drain: stops the sources, and waits until the channels are empty.
+//! Empties channels that no source fills any more: in a drain, which stops the sources, and when
+//! every source has ended.
 //!
 //! ```text
-//!   sources held ─► all have ended ─► groups deliver ─► nothing is ready, some is with the sinks
-//!                                                            │ unchanged for SETTLE_AFTER
-//!        drained ◄── channels are empty ◄── groups settle: stopped and started ◄──┘
+//!   a drain holds the sources ─┐
+//!   every source has ended ────┴─► groups deliver ─► nothing is ready, some is with the sinks
+//!                                                           │
+//!              over ◄── channels are empty ◄── sinks settle: they are flushed
 //! ```
 //!
 //! # Rules
 //!
 //! 1. A channel counts as empty when every group has committed everything, and no running source
 //!    fills it.
-//! 2. Batches in open files of sinks are settled by stopping these groups once: no more events
-//!    arrive that would fill the files.
+//! 2. Batches in open files of sinks are settled by a flush of their groups: no more events arrive
+//!    that would fill the files. A group that still has batches to take is not flushed.
 //! 3. With `exit`, the hold of sources that drains have stopped is released before the agent ends,
 //!    so that its next start is complete.
 
@@ -19,25 +21,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agent::actor::Actor;
-use agent::running::{Parts, end_groups};
+use agent::running::Parts;
 use agent::status::words::seconds;
 use agent::status::{DrainState, DrainStatus};
 use tokio::time::{Duration, Instant, sleep};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-use super::apply::Mode;
-use super::{Failed, Reloader, Reloads};
+use super::{Reloader, Reloads};
 use crate::audit::{Line, Outcome};
 use crate::held;
 
-/// Interval of checks of a drain.
-pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Interval of checks while channels are being emptied.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long sinks keep unchanged batches before they are stopped to settle them.
-const SETTLE_AFTER: Duration = Duration::from_secs(2);
-
-/// Pause before a retry.
-const SETTLE_PAUSE: Duration = Duration::from_secs(15);
+/// Pause before sinks that have settled nothing are flushed again.
+const FLUSH_PAUSE: Duration = Duration::from_secs(15);
 
 /// Time for readers of the status to see that the agent is drained, before it ends.
 const EXIT_PAUSE: Duration = Duration::from_secs(2);
@@ -49,9 +47,14 @@ pub(super) struct Draining {
     exit: bool,
     by: Actor,
     began: Instant,
-    /// The remaining deliveries, and since when they have not changed.
-    still: (Remaining, Instant),
-    settled: Option<Instant>,
+    flushes: Flushes,
+}
+
+/// Decides when sinks are flushed.
+#[derive(Debug, Default)]
+pub(super) struct Flushes {
+    /// The last flush, and the remaining deliveries at that time.
+    last: Option<(Remaining, Instant)>,
 }
 
 /// The remaining deliveries.
@@ -80,7 +83,7 @@ struct View {
 #[derive(Debug, PartialEq)]
 enum Next {
     Wait,
-    Settle,
+    Flush,
     Over(DrainState, Option<String>),
 }
 
@@ -92,15 +95,17 @@ impl View {
             if !source.channels.iter().any(is_meant) {
                 continue;
             }
-            if !source.is_stopped() {
+            if !source.is_over() {
                 view.runs = Some(name.clone());
-            } else if !source.have_ended() {
-                view.waits_for = Some(format!("source `{name}` is stopping"));
+            } else if source.is_stopped() && !source.have_ended() {
+                view.waits_for = Some(format!("source `{name}` is still stopping"));
             }
         }
         for (name, handle) in parts.channels.iter().filter(|(name, _)| is_meant(name)) {
             let Some(opened) = handle.opened() else {
-                view.waits_for = Some(format!("channel `{name}` is not open"));
+                view.waits_for = Some(format!(
+                    "channel `{name}` is not open; the log of the agent names the cause"
+                ));
                 continue;
             };
             view.left.events += opened.status().events;
@@ -112,11 +117,31 @@ impl View {
                     view.groups.insert(group.clone());
                 }
                 if parts.holds_group(group) && backlog.ready + backlog.held > 0 {
-                    view.waits_for = Some(format!("group `{group}` is stopped"));
+                    view.waits_for =
+                        Some(format!("group `{group}` is stopped; start it with `aqueduct start`"));
                 }
             }
         }
         view
+    }
+
+    /// Returns whether nothing is left, and nothing is awaited that may bring more.
+    fn is_empty(&self) -> bool {
+        self.waits_for.is_none() && self.left == Remaining::default()
+    }
+}
+
+impl Flushes {
+    fn is_due(&mut self, view: &View, now: Instant) -> bool {
+        let left = view.left;
+        if view.waits_for.is_some() || left.ready > 0 || left.held == 0 {
+            return false;
+        }
+        let is_due = self.last.is_none_or(|(before, at)| before != left || now - at >= FLUSH_PAUSE);
+        if is_due {
+            self.last = Some((left, now));
+        }
+        is_due
     }
 }
 
@@ -127,32 +152,24 @@ impl Draining {
         exit: bool,
         by: Actor,
     ) -> Self {
-        let began = Instant::now();
-        let still = (Remaining::default(), began);
-        Self { channel, time_limit, exit, by, began, still, settled: None }
+        let (began, flushes) = (Instant::now(), Flushes::default());
+        Self { channel, time_limit, exit, by, began, flushes }
     }
 
     fn next(&mut self, view: &View, now: Instant) -> Next {
         if let Some(source) = &view.runs {
-            return Next::Over(DrainState::Ended, Some(format!("source `{source}` was started")));
+            return Next::Over(
+                DrainState::Ended,
+                Some(format!("source `{source}` was started in the meantime; drain again")),
+            );
         }
-        let Remaining { events, ready, held } = view.left;
-        if view.waits_for.is_none() && events + ready + held == 0 {
+        if view.is_empty() {
             return Next::Over(DrainState::Drained, None);
         }
         if now - self.began >= self.time_limit {
             return Next::Over(DrainState::TimedOut, view.waits_for.clone());
         }
-        if self.still.0 != view.left {
-            self.still = (view.left, now);
-        }
-        let is_still = now - self.still.1 >= SETTLE_AFTER;
-        let is_due = self.settled.is_none_or(|at| now - at >= SETTLE_PAUSE);
-        if view.waits_for.is_none() && ready == 0 && held > 0 && is_still && is_due {
-            self.settled = Some(now);
-            return Next::Settle;
-        }
-        Next::Wait
+        if self.flushes.is_due(view, now) { Next::Flush } else { Next::Wait }
     }
 
     fn status(&self, state: DrainState, view: &View, why: Option<String>) -> DrainStatus {
@@ -169,45 +186,45 @@ impl Draining {
     }
 }
 
+/// Asks the sinks of these groups to settle the batches that they hold.
+fn flush(parts: &Parts, groups: &BTreeSet<Arc<str>>) {
+    debug!(?groups, "no source fills their channels any more: flushing these sink groups");
+    for group in groups.iter().filter_map(|name| parts.groups.get(name)) {
+        group.flush();
+    }
+}
+
 impl Reloader {
+    /// Flushes sinks if every source has ended; removes `flushes` when there is nothing more to do.
+    pub(super) fn flush_ended(&self, flushes: &mut Option<Flushes>) {
+        let Some(ended) = flushes else { return };
+        let parts = self.running.parts();
+        let view = View::new(&parts, None);
+        if view.runs.is_some() || view.is_empty() {
+            *flushes = None;
+        } else if ended.is_due(&view, Instant::now()) {
+            flush(&parts, &view.groups);
+        }
+    }
+
     /// Checks the drain, and takes its next step.
     pub(super) async fn advance(&self, draining: &mut Option<Draining>, reloads: &Reloads) {
         let Some(drain) = draining else { return };
-        let view = View::new(&self.running.parts(), drain.channel.as_ref());
+        let parts = self.running.parts();
+        let view = View::new(&parts, drain.channel.as_ref());
         let next = drain.next(&view, Instant::now());
         let (state, why) = match &next {
-            Next::Wait | Next::Settle => (DrainState::Draining, view.waits_for.clone()),
+            Next::Wait | Next::Flush => (DrainState::Draining, view.waits_for.clone()),
             Next::Over(state, why) => (*state, why.clone()),
         };
         reloads.changes.show_drain(Some((drain.began, drain.status(state, &view, why))));
         match next {
             Next::Wait => {}
-            Next::Settle => self.settle(&view.groups).await,
+            Next::Flush => flush(&parts, &view.groups),
             Next::Over(state, why) => {
                 self.drain_is_over(drain, state, why, view.left.events, reloads).await;
                 *draining = None;
             }
-        }
-    }
-
-    /// Stops these groups, which settles the batches of their sinks, and starts them again.
-    async fn settle(&self, groups: &BTreeSet<Arc<str>>) {
-        info!(
-            ?groups,
-            "drain: restarting these sink groups so that they deliver the remaining batches"
-        );
-        let parts = self.running.parts();
-        let meant = parts.groups.iter().filter(|(name, _)| groups.contains(*name));
-        end_groups(meant, self.around.grace).await;
-        let plan = self.configuration.plan();
-        if let Err(Failed::Before(problem) | Failed::Midway(problem)) =
-            self.change(&plan, Mode::Restore).await
-        {
-            error!(
-                problem,
-                "cannot restart sink groups that were stopped for a drain; their events wait in \
-                 the channels; restart the agent to deliver them"
-            );
         }
     }
 
@@ -227,15 +244,18 @@ impl Reloader {
             DrainState::TimedOut => {
                 (Outcome::Failed, format!("{left_events} events are left after {took}{why}"))
             }
-            DrainState::Ended => (Outcome::Failed, format!("ended after {took}{why}")),
+            DrainState::Ended => (Outcome::Failed, format!("cancelled after {took}{why}")),
         };
         match outcome {
-            Outcome::Done => info!(detail, "the drain is over"),
-            _ => warn!(
-                detail,
-                "the drain ended before it was complete; drain again, or start the stopped \
-                 sources with `aqueduct start`"
-            ),
+            Outcome::Done => info!(detail, "the drain is complete"),
+            _ => {
+                let start = held::command("start", &self.configuration.plan(), "--all");
+                warn!(
+                    detail,
+                    "the drain ended before it was complete; drain again, or start the stopped \
+                     sources with `{start}`"
+                );
+            }
         }
         let part = drain.channel.as_ref().map(|channel| format!("channels.{channel}"));
         let line = Line::new("drain", part, drain.by.clone(), outcome);
@@ -254,8 +274,9 @@ impl Reloader {
         held.retain(|_, hold| !hold.by_drain);
         let plan = self.configuration.plan();
         if let Err(error) = held::save(&held, &plan.agent.data_dir, &self.around.env).await {
-            error!(%error, "cannot record that the drain is over; its sources stay stopped at the \
-                            next start: run `aqueduct start --all` then");
+            let start = held::command("start", &plan, "--all");
+            error!(%error, "cannot record that the drain is complete; its sources stay stopped at \
+                            the next start: run `{start}` then");
         }
     }
 }
@@ -277,13 +298,14 @@ mod tests {
         let mut drain = draining();
         let now = drain.began;
         let drained = Next::Over(DrainState::Drained, None);
-        assert_eq!(drain.next(&left(1, 0, 1), now), Next::Wait);
+        assert_eq!(drain.next(&left(1, 0, 1), now), Next::Flush);
         assert_eq!(drain.next(&left(1, 0, 0), now), Next::Wait, "the next hop has not committed");
         assert_eq!(drain.next(&left(0, 0, 0), now), drained);
         let ending = View { waits_for: Some("source `a` is stopping".into()), ..left(0, 0, 0) };
         assert_eq!(drain.next(&ending, now), Next::Wait, "it may put one more batch");
         let runs = View { runs: Some("a".into()), ..left(0, 0, 0) };
-        let ended = Next::Over(DrainState::Ended, Some("source `a` was started".into()));
+        let why = "source `a` was started in the meantime; drain again";
+        let ended = Next::Over(DrainState::Ended, Some(why.into()));
         assert_eq!(drain.next(&runs, now), ended);
         let late = now + Duration::from_secs(100);
         assert_eq!(drain.next(&left(1, 1, 0), late), Next::Over(DrainState::TimedOut, None));
@@ -291,17 +313,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn remaining_batches_of_sinks_are_settled_once_nothing_moves() {
+    async fn sinks_are_flushed_when_nothing_is_ready_and_again_after_progress() {
         let mut drain = draining();
         let at = |seconds| drain.began + Duration::from_secs(seconds);
-        let at = [0, 1, 3, 4, 6, 19, 20].map(at);
-        assert_eq!(drain.next(&left(9, 2, 1), at[0]), Next::Wait);
-        assert_eq!(drain.next(&left(9, 0, 3), at[1]), Next::Wait);
-        assert_eq!(drain.next(&left(9, 0, 3), at[2]), Next::Settle);
-        assert_eq!(drain.next(&left(9, 0, 3), at[3]), Next::Wait, "it was asked for");
-        let stopped = View { waits_for: Some("group `a` is stopped".into()), ..left(9, 0, 3) };
-        assert_eq!(drain.next(&stopped, at[6]), Next::Wait);
-        assert_eq!(drain.next(&left(8, 0, 2), at[4]), Next::Wait);
-        assert_eq!(drain.next(&left(8, 0, 2), at[6]), Next::Settle, "the pause is over");
+        let at = [0, 1, 2, 3, 4, 18, 19, 20].map(at);
+        assert_eq!(drain.next(&left(9, 2, 1), at[0]), Next::Wait, "the sinks get more batches");
+        assert_eq!(drain.next(&left(9, 0, 3), at[1]), Next::Flush);
+        assert_eq!(drain.next(&left(9, 0, 3), at[2]), Next::Wait, "it was asked for");
+        let stopped = View { waits_for: Some("group `a` is stopped".into()), ..left(8, 0, 2) };
+        assert_eq!(drain.next(&stopped, at[2]), Next::Wait);
+        assert_eq!(drain.next(&left(8, 0, 2), at[3]), Next::Flush, "a batch came late");
+        assert_eq!(drain.next(&left(8, 1, 1), at[4]), Next::Wait, "one was returned");
+        assert_eq!(drain.next(&left(8, 0, 2), at[4]), Next::Wait, "nothing is settled yet");
+        assert_eq!(drain.next(&left(8, 0, 2), at[5]), Next::Flush, "the pause is over");
+        assert_eq!(drain.next(&left(8, 0, 2), at[6]), Next::Wait);
+        assert_eq!(drain.next(&left(1, 0, 0), at[7]), Next::Wait, "the next hop has them");
     }
 }

@@ -164,7 +164,8 @@ impl Reloader {
         let (data_dir, env) = (&plan.agent.data_dir, &self.around.env);
         if let Err(error) = held::save(&after, data_dir, env).await {
             let problem = format!(
-                "cannot write the file of stopped parts in {}: {error}; nothing was changed",
+                "cannot write the file of stopped parts in {}: {error}; nothing was changed; check \
+                 the disk and the permissions of the directory",
                 data_dir.display()
             );
             return (ReloadResult::Refused, Some(problem));
@@ -179,9 +180,9 @@ impl Reloader {
         };
         self.running.change(|parts| parts.held = before.clone());
         if let Err(error) = held::save(before, data_dir, env).await {
+            let status = held::command("status", &plan, "");
             error!(%error, "cannot restore the file of stopped parts after a failed change; after \
-                            the next start, check which parts are stopped with \
-                            `aqueduct status`");
+                            the next start, check which parts are stopped with `{status}`");
         }
         match failed {
             Failed::Before(problem) => (ReloadResult::Refused, Some(problem)),

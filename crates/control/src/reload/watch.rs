@@ -11,7 +11,7 @@ use pipeline::Env;
 use tokio::time::{Duration, sleep};
 
 use super::Reloads;
-use crate::configuration::Reread;
+use crate::configuration::{Managed, Reread};
 
 /// Interval of checks.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ pub(super) async fn run(reread: Reread, runs: Plan, env: Env, reloads: Reloads) 
     loop {
         sleep(POLL_INTERVAL).await;
         let (reread, world) = (reread.clone(), env.clone());
-        let seen = env.offload(move || Seen::from_result(reread(&world))).await;
+        let seen = env.offload(move || Seen::from_result(reread(&world, Managed::InForce))).await;
         if seen != examined && seen == before {
             examined = seen.clone();
             reloads.ask("file change");

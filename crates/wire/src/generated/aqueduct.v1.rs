@@ -43,6 +43,10 @@ pub struct Reached {
     /// The host of the agent with the sources, for people; at most 255 bytes.
     #[prost(string, tag = "3")]
     pub host: ::prost::alloc::string::String,
+    /// Sources that hold the time back because they cannot report or are stopped, for people; at most
+    /// 255 bytes.
+    #[prost(string, tag = "4")]
+    pub held_by: ::prost::alloc::string::String,
 }
 /// What the receiver says. A message without content is one that a newer peer sent: pass over it.
 #[derive(Clone, PartialEq, ::prost::Message)]
