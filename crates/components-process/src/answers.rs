@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use kit::plug_in::reason;
 use support::mutant;
 
 use crate::error::Fault;
 use crate::v1::from_plugin::Message;
-use crate::v1::{Batch, Event, Outcome, Produced, Result as EventResult, Verdict};
+use crate::v1::{
+    Batch, Choice, Encoded, Event, Outcome, Produced, Result as EventResult, Selected, Verdict,
+};
 
 /// Maximum length of a position, as channels store it.
 const POSITION_MAX: usize = 4096;
-/// Maximum length of a reason that is shown and stored.
-const REASON_MAX: usize = 1024;
 
 fn unusable<T>(problem: String) -> Result<T, Fault> {
     Err(Fault::Unusable(problem))
@@ -22,17 +23,10 @@ fn unusable<T>(problem: String) -> Result<T, Fault> {
 fn check_number(found: u64, expected: u64) -> Result<(), Fault> {
     match found == expected {
         true => Ok(()),
-        false => unusable(format!("it answers request {found} instead of request {expected}")),
+        false => {
+            unusable(format!("the answer is for request {found} instead of request {expected}"))
+        }
     }
-}
-
-/// Cuts a reason, and makes it one line.
-pub(crate) fn shown(reason: &str) -> String {
-    let mut end = reason.len().min(REASON_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Returns one result for each event of the request, in order.
@@ -51,20 +45,49 @@ pub(crate) fn results(
     }
     if results.len() != request.len() {
         let (found, expected) = (results.len(), request.len());
-        return unusable(format!("it has {found} results for {expected} events"));
+        return unusable(format!("the answer has {found} results for {expected} events"));
     }
     for (result, index) in results.iter().zip(request) {
         if result.index != *index {
             let found = result.index;
-            return unusable(format!("it has a result for event {found} instead of {index}"));
+            return unusable(format!(
+                "the answer has a result for event {found} instead of event {index}"
+            ));
         }
         let kinds = [!result.events.is_empty(), result.unchanged, result.refused.is_some()];
         if kinds.iter().filter(|is_set| **is_set).count() > 1 {
-            let problem = "is one of: unchanged, refused, other events";
+            let problem = "must be one of: unchanged, refused, other events";
             return unusable(format!("event {index} has several results; a result {problem}"));
         }
     }
     Ok(results)
+}
+
+/// Returns the channels of each event of the request, in order: whether it goes into each one.
+pub(crate) fn choices(
+    answer: Message,
+    number: u64,
+    (events, channels): (usize, usize),
+) -> Result<Vec<Vec<bool>>, Fault> {
+    let Message::Selected(Selected { number: found, choices }) = answer else {
+        return unusable("the answer of a selector must be Selected".to_owned());
+    };
+    check_number(found, number)?;
+    if choices.len() != events && !mutant!("plugin_choices_unchecked") {
+        let found = choices.len();
+        return unusable(format!("it has {found} choices for {events} events"));
+    }
+    let chosen = |choice: Choice| {
+        let mut chosen = vec![false; channels];
+        for channel in choice.channels {
+            match chosen.get_mut(channel as usize) {
+                Some(chosen) => *chosen = true,
+                None => return unusable(format!("it chooses channel {channel} of {channels}")),
+            }
+        }
+        Ok(chosen)
+    };
+    choices.into_iter().map(chosen).collect()
 }
 
 /// The outcome of one event at a sink.
@@ -100,7 +123,9 @@ pub(crate) fn fates(
         let (now, later) = rest.split_at(covered);
         if now.first() != Some(&first) || now.last() != Some(&last) {
             let next = rest.first().map_or("no event".to_owned(), |index| format!("event {index}"));
-            return unusable(format!("an outcome is for events {first} to {last}; next is {next}"));
+            return unusable(format!(
+                "an outcome is for events {first} to {last}, but {next} is next"
+            ));
         }
         fates.extend(now.iter().map(|index| (*index as usize, fate.clone())));
         rest = later;
@@ -108,14 +133,14 @@ pub(crate) fn fates(
     if let Some(index) = rest.first()
         && !mutant!("plugin_outcomes_unchecked")
     {
-        return unusable(format!("it has no outcome for event {index}"));
+        return unusable(format!("the answer has no outcome for event {index}"));
     }
     fates.extend(rest.iter().map(|index| (*index as usize, Fate::Delivered)));
     let is_settled = |fate: &Fate| matches!(fate, Fate::Delivered | Fate::Refused(_));
     if fates.iter().any(|(_, fate)| *fate == Fate::Untried)
         && !fates.iter().any(|(_, fate)| is_settled(fate))
     {
-        let problem = "it leaves events untried, and no event is delivered or refused";
+        let problem = "the answer leaves events untried, but delivers or refuses no event";
         return unusable(problem.to_owned());
     }
     Ok(fates)
@@ -127,11 +152,11 @@ fn fate(outcome: &Outcome) -> Result<Fate, Fault> {
         Ok(Verdict::Retry) => {
             let after = Duration::from_millis(outcome.retry_after_ms);
             let after = Some(after).filter(|after| !after.is_zero());
-            Ok(Fate::Open(shown(&outcome.reason), after))
+            Ok(Fate::Open(reason(&outcome.reason), after))
         }
-        Ok(Verdict::Refused) => Ok(Fate::Refused(shown(&outcome.reason))),
+        Ok(Verdict::Refused) => Ok(Fate::Refused(reason(&outcome.reason))),
         Ok(Verdict::Untried) => Ok(Fate::Untried),
-        Err(_) => unusable(format!("an outcome has the verdict {}", outcome.verdict)),
+        Err(_) => unusable(format!("an outcome has the unknown verdict {}", outcome.verdict)),
     }
 }
 
@@ -147,21 +172,34 @@ pub(crate) fn produced(
     check_number(found, number)?;
     if events.len() > events_max {
         let found = events.len();
-        return unusable(format!("it has {found} events, and the request allows {events_max}"));
+        return unusable(format!(
+            "the answer has {found} events, but the request allows {events_max}"
+        ));
     }
     if position.len() > POSITION_MAX {
         let found = position.len();
-        return unusable(format!("its position has {found} bytes, at most {POSITION_MAX} fit"));
+        return unusable(format!(
+            "the position has {found} bytes, over the limit of {POSITION_MAX}"
+        ));
     }
     if !events.is_empty()
         && (position.is_empty() || position == *before)
         && !mutant!("plugin_position_unchecked")
     {
-        let problem = "it has events, but its position is not a new one, so that a restart would \
-                       repeat the events";
+        let problem = "the answer has events without a new position, so a restart would repeat the \
+                       events";
         return unusable(problem.to_owned());
     }
     Ok((events, position))
+}
+
+/// Returns the next bytes of a file.
+pub(crate) fn content(answer: Message, number: u64) -> Result<Bytes, Fault> {
+    let Message::Encoded(Encoded { number: found, content }) = answer else {
+        return unusable("the answer of an encoder must be Encoded".to_owned());
+    };
+    check_number(found, number)?;
+    Ok(content)
 }
 
 /// Returns the indices of the events of a request.

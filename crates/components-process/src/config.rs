@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::plug_in::settings_json;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Env, Secret};
 use schemars::JsonSchema;
@@ -59,37 +60,32 @@ pub(crate) struct Options {
     pub(crate) start_timeout: Duration,
     pub(crate) frame_max: usize,
     pub(crate) memory_max: u64,
-    /// Whether an interceptor may have another result for the same event.
+    /// Whether an interceptor or a selector may have another result for the same event.
     pub(crate) may_have_effect: bool,
+    /// Channels of a selector.
+    pub(crate) channels: Vec<String>,
 }
 
 impl Shared {
     /// Checks the settings.
     pub(crate) fn options(self, role: Role, cx: &BuildContext) -> Result<Options, BuildError> {
         if self.command.first().is_none_or(String::is_empty) {
-            let problem = "it must have a program and its arguments, such as [\"python3\", \
+            let problem = "must have a program and its arguments, such as [\"python3\", \
                            \"/etc/aqueduct/plugins/enrich.py\"]";
             return Err(BuildError::invalid("command", problem));
         }
         for (setting, period) in [("timeout", self.timeout), ("start_timeout", self.start_timeout)]
         {
             if period.0 < Duration::from_millis(1) {
-                return Err(BuildError::invalid(setting, "it must be at least 1ms"));
+                return Err(BuildError::invalid(setting, "must be at least 1ms"));
             }
         }
         let (least, most) = FRAME_MAX;
         if !(least..=most).contains(&self.frame_max) {
-            let problem = format!("it must be between {least} and {most}");
+            let problem = format!("must be from {least} to {most}");
             return Err(BuildError::invalid("frame_max", problem));
         }
-        let mut settings = self.settings;
-        let described = format!("{:?} with {}", self.command, Value::from(settings.clone()));
-        for (name, secret) in self.secret_settings {
-            if settings.insert(name.clone(), secret.expose().into()).is_some() {
-                let problem = format!("`{name}` is also in `settings`; remove one of them");
-                return Err(BuildError::invalid("secret_settings", problem));
-            }
-        }
+        let described = format!("{:?} with {}", self.command, Value::from(self.settings.clone()));
         Ok(Options {
             role,
             name: cx.name.clone(),
@@ -97,12 +93,13 @@ impl Shared {
             shown: self.command.join(" ").into(),
             described,
             command: self.command,
-            settings: Value::from(settings).to_string(),
+            settings: settings_json(self.settings, self.secret_settings)?,
             timeout: self.timeout.0,
             start_timeout: self.start_timeout.0,
             frame_max: usize::try_from(self.frame_max.0).unwrap_or(usize::MAX),
             memory_max: self.memory_max.0,
             may_have_effect: false,
+            channels: Vec::new(),
         })
     }
 }
@@ -117,6 +114,7 @@ impl Options {
             settings: self.settings.clone(),
             frame_max: self.frame_max as u64,
             position: position.to_vec().into(),
+            channels: self.channels.clone(),
         }
     }
 }

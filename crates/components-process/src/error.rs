@@ -29,41 +29,54 @@ pub(crate) enum Fault {
     #[error("cannot be started: {0}; install Java 17 or later, or correct `command`")]
     NoJava(io::Error),
     #[error(
-        "was not ready within {0:?}; connect to the socket in AQUEDUCT_PLUGIN_SOCKET and answer \
-         Hello, or raise `start_timeout`"
+        "was not ready within {0:?}; make it connect to the socket in AQUEDUCT_PLUGIN_SOCKET and \
+         answer Hello, or raise `start_timeout`"
     )]
     NotReady(Duration),
-    #[error("has ended with {status}{}", last(last_line))]
+    #[error(
+        "exited with {status}{}; the agent restarts it; if this repeats, correct the plug-in",
+        last(last_line)
+    )]
     Ended { status: ExitStatus, last_line: Option<String> },
-    #[error("has closed its connection: {0}; the agent has killed it")]
+    #[error(
+        "closed its connection: {0}; the agent killed it and restarts it; if this repeats, correct \
+         the plug-in"
+    )]
     Closed(io::Error),
     #[error(
-        "did not answer within {0:?}, and the agent has killed it; make it faster, or raise \
-         `timeout`"
+        "did not answer within {0:?}, so the agent killed it and restarts it; make it faster, or \
+         raise `timeout`"
     )]
     Slow(Duration),
     #[error(
-        "sent a frame of {bytes} bytes, and the limit is {max}; raise `frame_max`, or make its \
+        "sent a frame of {bytes} bytes, over the limit of {max}; raise `frame_max`, or make its \
          answers smaller"
     )]
     Oversized { bytes: u64, max: usize },
-    #[error("sent an unusable answer: {0}; correct the plug-in")]
+    #[error("sent an invalid answer: {0}; correct the plug-in")]
     Unusable(String),
     #[error(
-        "speaks version {0} of the contract, and this agent speaks version {VERSION}; use an SDK \
-         for this version"
+        "uses version {0} of the plug-in protocol, but this agent supports only version {VERSION}; \
+         use an SDK for this version"
     )]
     Version(u32),
-    #[error("is a {found}, and the configuration uses it as {expected}; correct `command`")]
+    #[error("is a {found}, but the configuration uses it as {expected}; correct `command`")]
     Role { found: String, expected: &'static str },
     #[error(
-        "may have another result for the same event; set `effect = true`, which the first agent of \
-         a path allows"
+        "may return different results for the same event; set `effect = true`, which is allowed \
+         only on the first agent of a path"
     )]
     Effect,
-    #[error("has failed: {0}")]
+    #[error(
+        "has ended with the state of this file, whose events are written again; if this repeats, \
+         correct the plug-in"
+    )]
+    Lost,
+    #[error("cannot get an event that does not fit into a frame of {0} bytes; raise `frame_max`")]
+    TooLarge(usize),
+    #[error("reported a failure: {0}; fix its cause, or correct the plug-in")]
     Failed(String),
-    #[error("cannot deliver {events} events: {reason}")]
+    #[error("cannot deliver {events} events: {reason}; fix its cause, or correct the plug-in")]
     Retry { events: usize, reason: String, after: Option<Duration> },
 }
 
@@ -81,7 +94,7 @@ impl Fault {
 
 /// The last line that it printed, as the end of a message.
 fn last(line: &Option<String>) -> String {
-    line.as_ref().map(|line| format!("; its last line is: {line}")).unwrap_or_default()
+    line.as_ref().map(|line| format!("; its last output line: {line}")).unwrap_or_default()
 }
 
 impl Classify for PluginError {
@@ -91,14 +104,17 @@ impl Classify for PluginError {
             | Fault::NoJava(_)
             | Fault::Version(_)
             | Fault::Role { .. }
-            | Fault::Effect => ErrorClass::Blocked,
+            | Fault::Effect
+            | Fault::TooLarge(_) => ErrorClass::Blocked,
             // It may have delivered the events.
             Fault::Ended { .. }
             | Fault::Closed(_)
             | Fault::Slow(_)
             | Fault::Oversized { .. }
             | Fault::Unusable(_) => ErrorClass::Indeterminate,
-            Fault::NotReady(_) | Fault::Failed(_) | Fault::Retry { .. } => ErrorClass::Transient,
+            Fault::NotReady(_) | Fault::Lost | Fault::Failed(_) | Fault::Retry { .. } => {
+                ErrorClass::Transient
+            }
         }
     }
 

@@ -53,6 +53,12 @@ pub(crate) fn messages(
     messages
 }
 
+/// Returns `true` if an event fits into a frame, together with all headers of its batch.
+pub(crate) fn fits(event: EventRef<'_>, frame_max: usize) -> bool {
+    let headers = event.headers().map(|(name, value)| VALUE_BYTES + name.len() + value.len());
+    MESSAGE_BYTES + VALUE_BYTES + event.body().len() + headers.sum::<usize>() <= frame_max
+}
+
 /// Makes a message of an event; its first `shared` headers are those of the batch.
 fn message(event: EventRef<'_>, shared: usize) -> Event {
     Event {

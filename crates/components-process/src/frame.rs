@@ -78,7 +78,11 @@ fn count(mut message: Bytes, depth: usize, values: &mut usize) -> Result<(), Fau
             5 => 4,
             2 => usize::try_from(decode_varint(&mut message).map_err(malformed)?)
                 .map_err(|_| cut())?,
-            other => return Err(Fault::Unusable(format!("a value has the wire type {other}"))),
+            other => {
+                return Err(Fault::Unusable(format!(
+                    "a value has the unsupported wire type {other}"
+                )));
+            }
         };
         if skipped > message.remaining() {
             return Err(cut());
@@ -89,11 +93,11 @@ fn count(mut message: Bytes, depth: usize, values: &mut usize) -> Result<(), Fau
         }
         *values += 1;
         if *values > VALUES_MAX {
-            return Err(Fault::Unusable(format!("it has more than {VALUES_MAX} values")));
+            return Err(Fault::Unusable(format!("the message has more than {VALUES_MAX} values")));
         }
-        // Answers, and their lists: results, outcomes, events and headers have the number 2.
+        // Answers, and their lists: results, choices, outcomes, events and headers have number 2.
         let has_lists = match depth {
-            1 => (2..=4).contains(&(key >> 3)),
+            1 => matches!(key >> 3, 2..=4 | 7),
             2 | 3 => key >> 3 == 2,
             _ => false,
         };

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use crate::frame::decode;
 use crate::v1::from_plugin::Message;
 
-/// Returns the number of results, outcomes or events of a message, or why it is unusable.
+/// Returns the number of results, choices, outcomes, events or bytes of a message, or why it is
+/// unusable.
 ///
 /// # Errors
 /// The reason, for an operator.
@@ -15,5 +16,7 @@ pub fn read(message: &[u8]) -> Result<usize, String> {
         Message::Intercepted(intercepted) => Ok(intercepted.results.len()),
         Message::Settled(settled) => Ok(settled.outcomes.len()),
         Message::Produced(produced) => Ok(produced.events.len()),
+        Message::Selected(selected) => Ok(selected.choices.len()),
+        Message::Encoded(encoded) => Ok(encoded.content.len()),
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use kit::plug_in::{Awaited, reason};
 use pipeline::{
     BuildContext, BuildError, Component, Events, Interceptor, Rejects, RemoteInterceptor,
 };
@@ -45,7 +46,8 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         let mut options = self.shared.options(Role::Interceptor, cx)?;
         options.may_have_effect = self.effect;
-        Ok(Box::new(Process { plugin: Plugin::new(options) }))
+        let described = options.described.clone();
+        Ok(Box::new(Awaited::new(Process { plugin: Plugin::new(options) }, described)))
     }
 }
 
@@ -62,25 +64,6 @@ impl Process {
                 |answer, number| answers::results(answer, number, &indices),
             )
             .await
-    }
-}
-
-impl Interceptor for Process {
-    /// Never used, because [`Interceptor::remote`] is. It loses no event.
-    fn intercept(&self, events: &mut Events, rejects: &mut Rejects) {
-        rejects.push(std::mem::take(events), "refused", "the plug-in was not asked");
-    }
-
-    fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
-        Some(format!("by plug-in {}", self.plugin.options().described))
-    }
-
-    fn body_effect(&self) -> Option<String> {
-        self.routing_effect(None)
-    }
-
-    fn remote(&self) -> Option<&dyn RemoteInterceptor> {
-        Some(self)
     }
 }
 
@@ -114,12 +97,13 @@ impl RemoteInterceptor for Process {
         let unusable = |fault: Fault| Box::new(self.plugin.error(fault));
         let kept = builder.finish().map_err(unusable)?;
         let (mut rest, mut left) = (events.clone(), events);
-        let reason = results.values().find_map(|result| result.refused.as_deref());
-        let detail = answers::shown(reason.unwrap_or_default());
+        let refused = results.values().find_map(|result| result.refused.as_deref());
+        let detail = reason(refused.unwrap_or_default());
         rejects.take(&mut rest, "refused", &detail, |event| {
             results.get(&event.index()).is_some_and(|result| result.refused.is_some())
         });
-        let detail = format!("the event does not fit into a frame of {frame_max} bytes");
+        let detail =
+            format!("the event does not fit into a frame of {frame_max} bytes; raise `frame_max`");
         rejects.take(&mut left, "too_large", &detail, |event| {
             too_large.binary_search(&event.index()).is_ok()
         });

@@ -1,17 +1,18 @@
-//! Plug-ins: sources, interceptors and sinks of a user, in any language, each a child process of
-//! the agent.
+//! Plug-ins: sources, interceptors, selectors, sinks and encoders of a user, in any language. Each
+//! is a child process of the agent.
 //!
 //! ```text
 //!   agent                                             plug-in
 //!   interceptor ─► Plugin: one call at a time ─┐
-//!   sink ────────► Plugin ─────────────────────┼─► Running ◄─ frames over a Unix socket ─► process
+//!   selector ────► Plugin ─────────────────────┤
+//!   sink, encoder ► Plugin ────────────────────┼─► Running ◄─ frames over a Unix socket ─► process
 //!   source ────────────────────────────────────┘      │
 //!                                                     └─ lines that it prints ─► log of the agent
 //! ```
 //!
 //! | module | contents |
 //! |---|---|
-//! | `config` | the settings that all three share |
+//! | `config` | the settings that all of them share |
 //! | `frame` | a message with its length, within bounds |
 //! | [`v1`] | messages of `proto/plugin/v1/plugin.proto`; generated |
 //! | `running` | one process: start, handshake, request and answer, stop |
@@ -19,7 +20,7 @@
 //! | `events` | events as messages, and back |
 //! | `answers` | checks of an answer (pure) |
 //! | `error` | what a plug-in did wrong, and the remedy |
-//! | [`source`], [`interceptor`], [`sink`] | the components |
+//! | [`source`], [`interceptor`], [`selector`], [`sink`], [`encoder`] | the components |
 //!
 //! # Invariants
 //!
@@ -33,12 +34,14 @@
 //!    runs.
 //! 5. The position of a source is stored in the same write as the events before it, and the next
 //!    request is sent after that write.
+//! 6. A file of an encoder is continued only by the process that has begun it.
 //!
 //! Every batch is copied into a message, sent to the process, and copied back. This costs memory
 //! and time for each event (docs/plugins.md has figures); a component in Rust has no such cost.
 
 mod answers;
 mod config;
+pub mod encoder;
 mod error;
 mod events;
 mod frame;
@@ -47,13 +50,14 @@ pub mod fuzzed;
 pub mod interceptor;
 mod plugin;
 mod running;
+pub mod selector;
 pub mod sink;
 pub mod source;
 #[cfg(test)]
 mod tests;
 
 use pipeline::component::entry;
-use pipeline::{Entry, Group, Interceptor, Sink, Source};
+use pipeline::{ChannelSelector, Encoder, Entry, Group, Interceptor, Sink, Source};
 
 /// The schema `aqueduct.plugin.v1`, generated from `proto/plugin/v1/plugin.proto`;
 /// `crates/wire/tests/schemas.rs` writes it again.
@@ -72,7 +76,11 @@ static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>()];
 
 static INTERCEPTORS: &[Entry<dyn Interceptor>] = &[entry::<interceptor::Config>()];
 
+static SELECTORS: &[Entry<dyn ChannelSelector>] = &[entry::<selector::Config>()];
+
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];
+
+static ENCODERS: &[Entry<dyn Encoder>] = &[entry::<encoder::Config>()];
 
 /// All components, for the catalogue of a program.
 pub static GROUP: Group = Group {
@@ -80,6 +88,8 @@ pub static GROUP: Group = Group {
     feature: Some("process"),
     sources: SOURCES,
     interceptors: INTERCEPTORS,
+    selectors: SELECTORS,
     sinks: SINKS,
+    encoders: ENCODERS,
     ..Group::EMPTY
 };

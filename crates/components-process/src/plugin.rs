@@ -1,22 +1,16 @@
 //! A plug-in that is restarted after a failure, with a back-off.
 
-use std::time::Duration;
-
-use support::backoff::jittered;
+use kit::plug_in::Pause;
 use support::mutant;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep_until};
 
 use crate::config::Options;
 use crate::error::{Fault, PluginError};
 use crate::running::Running;
 use crate::v1::{from_agent, from_plugin};
 
-/// Pauses before a restart: the first and the longest.
-const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-
-/// A plug-in of an interceptor or a sink. It is started with its first request, and after a
-/// failure with the next one. Calls wait for each other, and for the back-off.
+/// A plug-in of an interceptor, a selector, a sink or an encoder. It is started with its first
+/// request, and after a failure with the next one. Calls wait for each other, and for the back-off.
 pub(crate) struct Plugin {
     options: Options,
     state: Mutex<State>,
@@ -26,10 +20,10 @@ pub(crate) struct Plugin {
 struct State {
     /// The process, unless a call uses it, or has failed.
     running: Option<Running>,
-    /// Consecutive failures.
-    failures: u32,
-    /// The end of the back-off.
-    not_before: Option<Instant>,
+    /// Number of the last process.
+    process: u64,
+    /// The back-off.
+    pause: Pause,
 }
 
 impl Plugin {
@@ -63,14 +57,33 @@ impl Plugin {
         request: impl FnOnce(u64) -> from_agent::Message,
         check: impl FnOnce(from_plugin::Message, u64) -> Result<T, Fault>,
     ) -> Result<T, PluginError> {
+        self.call_of(None, request, check).await.map(|(value, _)| value)
+    }
+
+    /// As [`call`](Self::call), only if the process with this number still runs. Returns the number
+    /// of the process, too.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); or another process runs, or none.
+    pub(crate) async fn call_of<T>(
+        &self,
+        process: Option<u64>,
+        request: impl FnOnce(u64) -> from_agent::Message,
+        check: impl FnOnce(from_plugin::Message, u64) -> Result<T, Fault>,
+    ) -> Result<(T, u64), PluginError> {
         let mut state = self.state.lock().await;
+        let is_lost = |process| process != state.process || state.running.is_none();
+        if process.is_some_and(is_lost) && !mutant!("plugin_file_continued_elsewhere") {
+            return Err(self.error(Fault::Lost));
+        }
         let mut running = self.running(&mut state).await?;
         let number = running.next_number();
         let answer = running.ask(request(number), self.options.timeout).await;
         match answer.and_then(|answer| check(answer, number)) {
             Ok(value) => {
-                *state = State { running: Some(running), ..State::default() };
-                Ok(value)
+                let process = state.process;
+                *state = State { running: Some(running), process, ..State::default() };
+                Ok((value, process))
             }
             Err(fault) if mutant!("plugin_kept_after_fault") => {
                 state.running = Some(running);
@@ -95,18 +108,14 @@ impl Plugin {
         if let Some(running) = state.running.take() {
             return Ok(running);
         }
-        if let Some(not_before) = state.not_before {
-            sleep_until(not_before).await;
-        }
+        state.pause.ended().await;
+        state.process += 1;
         let started = Running::start(&self.options, &[]).await;
         started.map_err(|fault| self.failed(state, fault))
     }
 
     fn failed(&self, state: &mut State, fault: Fault) -> PluginError {
-        state.failures = state.failures.saturating_add(1);
-        let random = self.options.env.entropy.next_u64();
-        let pause = jittered(RESTART.0, RESTART.1, state.failures, random);
-        state.not_before = Some(Instant::now() + pause);
+        state.pause.begin(&*self.options.env.entropy);
         self.error(fault)
     }
 

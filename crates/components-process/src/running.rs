@@ -25,7 +25,9 @@ const STATUS_WITHIN: Duration = Duration::from_millis(500);
 pub(crate) enum Role {
     Source,
     Interceptor,
+    Selector,
     Sink,
+    Encoder,
 }
 
 impl Role {
@@ -34,7 +36,9 @@ impl Role {
         match self {
             Self::Source => "source",
             Self::Interceptor => "interceptor",
+            Self::Selector => "selector",
             Self::Sink => "sink",
+            Self::Encoder => "encoder",
         }
     }
 }
@@ -66,7 +70,8 @@ impl Running {
         let (shown, rate) = (options.shown.clone(), LogRate::new(LINES_PER_MINUTE));
         let printed = Errors::read(printed, move |line| {
             if let Some(left_out) = rate.allow(Instant::now()) {
-                tracing::info!(plugin = %shown, line, left_out, "the plug-in has printed");
+                tracing::info!(plugin = %shown, line, left_out, "the plug-in wrote a line to \
+                                                                 standard error");
             }
         });
         let (hello, frame_max) = (options.hello(position), options.frame_max);
@@ -135,7 +140,9 @@ impl Running {
         let Self { stream, mut process, .. } = self;
         drop(stream);
         if timeout(STOP_WITHIN, process.ended()).await.is_err() {
-            tracing::info!("a plug-in is killed: it did not exit after its connection was closed");
+            tracing::info!(
+                "killing a plug-in, because it did not exit after its connection was closed"
+            );
         }
     }
 }

@@ -148,7 +148,8 @@ fn settle(fates: &[Fate], too_large: &[usize], frame_max: usize) -> Result<Deliv
     let mut events = vec![first];
     events.extend(refused.map(|(index, _)| index));
     if events == too_large {
-        let detail = format!("the event does not fit into a frame of {frame_max} bytes");
+        let detail =
+            format!("the event does not fit into a frame of {frame_max} bytes; raise `frame_max`");
         return Ok(Delivered::Except { events, reason: "too_large", detail });
     }
     Ok(Delivered::Except { events, reason: "refused", detail: detail.clone() })
@@ -177,7 +178,9 @@ impl Deliver for Process {
             let is_wanted = |index: usize| index <= last && fates[index] == Fate::Untried;
             let Messages { fit, too_large: more } = messages(batch, frame_max, is_wanted);
             for index in &more {
-                fates[*index] = Fate::Refused("it does not fit into a frame".to_owned());
+                fates[*index] = Fate::Refused(
+                    "the event does not fit into a frame; raise `frame_max`".to_owned(),
+                );
             }
             too_large.extend(more);
             for message in fit {

@@ -55,7 +55,7 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         if self.batch_events == 0 {
-            return Err(BuildError::invalid("batch_events", "it must be at least 1"));
+            return Err(BuildError::invalid("batch_events", "must be at least 1"));
         }
         let options = self.shared.options(Role::Source, cx)?;
         Ok(Box::new(Followed::new(cx, Reader { options, batch_events: self.batch_events })))

@@ -5,9 +5,11 @@
 //! time. A plug-in misbehaves once or a few times, and its successor is honest. Processes, signals
 //! and memory are tested in `aqueduct-env`, and Python plug-ins in `tests/tests/system/plugins.rs`.
 
+mod encoder;
 mod interceptor;
 mod peer;
 #[cfg(feature = "mutants")]
 mod planted;
+mod selector;
 mod sink;
 mod source;

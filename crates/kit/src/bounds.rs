@@ -16,10 +16,15 @@ pub const VALUES_MAX: usize = 1 << 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Beyond {
     /// They are nested too deep.
-    #[error("the values in the message are nested deeper than {DEPTH_MAX} levels")]
+    #[error(
+        "the values in the message are nested deeper than {DEPTH_MAX} levels; correct the program \
+         that sends it"
+    )]
     Depth,
     /// There are too many.
-    #[error("the message contains more than {VALUES_MAX} values")]
+    #[error(
+        "the message contains more than {VALUES_MAX} values; correct the program that sends it"
+    )]
     Values,
 }
 

@@ -11,7 +11,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum BrokerError<E> {
     /// The connection failed.
-    #[error("cannot connect to {address}")]
+    #[error(
+        "cannot connect to {address}; check that the broker is running and reachable from this host"
+    )]
     Connect {
         /// The broker.
         address: Arc<str>,
@@ -44,7 +46,10 @@ pub enum BrokerError<E> {
         problem: String,
     },
     /// The connection, or a part of it, has ended.
-    #[error("lost the connection to {address}: {problem}; reconnecting")]
+    #[error(
+        "lost the connection to {address}: {problem}; reconnecting; no event is lost. If this \
+         repeats, see the log of the broker, and check the network and proxies in between"
+    )]
     Ended {
         /// The broker.
         address: Arc<str>,
@@ -52,7 +57,10 @@ pub enum BrokerError<E> {
         problem: String,
     },
     /// The broker does not accept a message now.
-    #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]
+    #[error(
+        "{address} cannot accept a message now, so its batch is resent: {problem}; no event is \
+         lost. If this lasts, see the log of the broker"
+    )]
     NotTaken {
         /// The broker.
         address: Arc<str>,

@@ -61,7 +61,10 @@ pub async fn bind(
 ) -> Result<Socket, SourceError> {
     let failed = |error: std::io::Error| SourceError {
         class: ErrorClass::Transient,
-        message: format!("cannot listen on {address} (UDP)"),
+        message: format!(
+            "cannot listen on {address} (UDP); use a free address of this host, and give the agent \
+             the right to use ports below 1024"
+        ),
         source: Some(error.into()),
     };
     let datagrams = net.bind(address).await.map_err(failed)?;
@@ -170,7 +173,8 @@ impl<T> Receiver<T> {
                     let address = self.socket.local_address();
                     warn!(
                         source = %self.to.source, address, %error,
-                        "cannot receive datagrams, which may be lost in the meantime; retrying"
+                        "cannot receive datagrams; those that arrive in the meantime are lost; \
+                         retrying; fix the cause in `error`"
                     );
                     sleep(RETRY).await;
                 }

@@ -40,7 +40,7 @@
 //!
 //! - A channel that fails *indeterminately* may have stored a batch. Its position tells.
 //! - Channels catch up one after the other. If the channel with the latest position is removed in
-//!   the middle of that, the others may have the same number at different positions.
+//!   the middle of that, the order of the others is unknown, and the source stops with an error.
 //! - Events read again must be the same events in the same order. If the peer cannot do that, the
 //!   source states [`CatchUp::Repeat`] or [`CatchUp::OneChannel`].
 //!

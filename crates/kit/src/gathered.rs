@@ -197,7 +197,7 @@ impl Gathered {
         if let Err(error) = stored {
             warn!(
                 source = %to.source, events, %error,
-                "a channel rejected events, which are lost; `error` names the cause"
+                "a channel rejected events, which are lost; fix the cause in `error`"
             );
             to.count(lost, events);
         }

@@ -38,9 +38,9 @@
 //! | `refused` | events that are refused one by one |
 //! | `http` | URLs, headers and answers of HTTP |
 //!
-//! `bounds` limits nested values from outside, `waits` waits for what may not be there, `first`
-//! tries several addresses. A form of bytes belongs into the crate `formats`; what only one
-//! component needs stays with it.
+//! `plug_in` is shared by plug-ins of each kind. `bounds` limits nested values from outside,
+//! `waits` waits for what may not be there, `first` tries several addresses. A form of bytes
+//! belongs into the crate `formats`; what only one component needs stays with it.
 
 pub mod bounds;
 pub mod broker;
@@ -56,6 +56,7 @@ pub mod listening;
 pub mod messages;
 pub mod multiline;
 pub mod places;
+pub mod plug_in;
 mod puts;
 pub mod record;
 pub mod refused;

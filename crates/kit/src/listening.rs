@@ -101,13 +101,17 @@ pub async fn listen(
     if let Some(guard) = tls {
         guard.server.load().await.map_err(|error| SourceError {
             class: ErrorClass::Transient,
-            message: format!("cannot listen on {address} with TLS"),
+            message: format!(
+                "cannot listen on {address} with TLS; correct the settings of `tls` of this source"
+            ),
             source: Some(error.into()),
         })?;
     }
     net.listen(address).await.map_err(|error| SourceError {
         class: ErrorClass::Transient,
-        message: "cannot listen".into(), // the cause names the address
+        message: "cannot listen; use a free address of this host, and give the agent the right to \
+                  use ports below 1024"
+            .into(), // the cause names the address
         source: Some(error.into()),
     })
 }
@@ -214,7 +218,7 @@ mod tests {
         let address = taken.local_address();
         let error = listen(&*env.net, &address, None).await.err().unwrap();
         let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
-        assert!(text.starts_with(&format!("cannot listen: {address}: ")), "{text}");
+        assert!(text.starts_with("cannot listen; use a free address"), "{text}");
         assert_eq!(text.matches(&address).count(), 1, "{text}");
     }
 }

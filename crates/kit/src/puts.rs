@@ -128,7 +128,7 @@ impl Retries {
             warn!(
                 source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
                 "cannot store a batch in every required channel; retrying in those that lack it; \
-                 no event is lost"
+                 no event is lost; fix the cause in `error`"
             );
         }
         jittered(RETRY.0, RETRY.1, self.failures.failures(), self.entropy.next_u64())

@@ -18,8 +18,10 @@ const CLOSED: &str = "epoch_closed";
 /// Sends a late copy of a batch to the dead letters instead of dropping it silently.
 pub fn closed(batch: &Batch, key: Identity) -> Delivered {
     let events = batch.iter().map(|event| event.index()).collect();
-    let detail =
-        format!("batch {key} was applied, and is forgotten; this is a copy that came late");
+    let detail = format!(
+        "late copy of batch {key}, which was applied before its sender closed the epoch; no event \
+         is lost unless two agents use copies of one data directory"
+    );
     Delivered::Except { events, reason: CLOSED, detail }
 }
 

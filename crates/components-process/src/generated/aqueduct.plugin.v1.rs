@@ -3,7 +3,7 @@
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromAgent {
     /// The message.
-    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3")]
+    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4")]
     pub message: ::core::option::Option<from_agent::Message>,
 }
 /// Nested message and enum types in `FromAgent`.
@@ -14,19 +14,22 @@ pub mod from_agent {
         /// The first message.
         #[prost(message, tag = "1")]
         Hello(super::Hello),
-        /// Events for an interceptor or a sink.
+        /// Events for an interceptor, a selector or a sink.
         #[prost(message, tag = "2")]
         Batch(super::Batch),
         /// A request for events of a source.
         #[prost(message, tag = "3")]
         Next(super::Next),
+        /// The next events of a file, for an encoder.
+        #[prost(message, tag = "4")]
+        Encode(super::Encode),
     }
 }
 /// A message of the plug-in: one of its fields is set.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromPlugin {
     /// The message.
-    #[prost(oneof = "from_plugin::Message", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "from_plugin::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<from_plugin::Message>,
 }
 /// Nested message and enum types in `FromPlugin`.
@@ -49,6 +52,12 @@ pub mod from_plugin {
         /// Instead of any answer: the plug-in cannot continue. The agent restarts it after a pause.
         #[prost(message, tag = "5")]
         Failed(super::Failed),
+        /// The answer of an encoder to Encode.
+        #[prost(message, tag = "6")]
+        Encoded(super::Encoded),
+        /// The answer of a selector to Batch.
+        #[prost(message, tag = "7")]
+        Selected(super::Selected),
     }
 }
 /// The task of the plug-in.
@@ -57,7 +66,8 @@ pub struct Hello {
     /// Version of this contract: 1.
     #[prost(uint32, tag = "1")]
     pub version: u32,
-    /// Role of the component: "source", "interceptor" or "sink".
+    /// Role of the component: "source", "interceptor", "selector", "sink" or
+    /// "encoder".
     #[prost(string, tag = "2")]
     pub role: ::prost::alloc::string::String,
     /// Name of the component in the configuration, for logs of the plug-in.
@@ -72,6 +82,9 @@ pub struct Hello {
     /// Source: the last stored position; empty at the first start.
     #[prost(bytes = "bytes", tag = "6")]
     pub position: ::prost::bytes::Bytes,
+    /// Selector: the channels of its source.
+    #[prost(string, repeated, tag = "7")]
+    pub channels: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The plug-in is ready.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -85,8 +98,8 @@ pub struct Welcome {
     /// Name of the plug-in, for errors and logs.
     #[prost(string, tag = "3")]
     pub kind: ::prost::alloc::string::String,
-    /// Interceptor: the same input may have another output, because it depends on time, chance or
-    /// another system.
+    /// Interceptor and selector: the same input may have another output, because it depends on time,
+    /// chance or another system.
     #[prost(bool, tag = "4")]
     pub effect: bool,
 }
@@ -121,7 +134,7 @@ pub struct Event {
     #[prost(uint32, tag = "3")]
     pub index: u32,
 }
-/// Events for an interceptor or a sink.
+/// Events for an interceptor, a selector or a sink.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Batch {
     /// Number of the request. The answer repeats it.
@@ -164,6 +177,23 @@ pub struct Result {
     /// The event becomes a dead letter, for this reason.
     #[prost(string, optional, tag = "4")]
     pub refused: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// The answer of a selector.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Selected {
+    /// Number of the request.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// One choice for each event, in the same order.
+    #[prost(message, repeated, tag = "2")]
+    pub choices: ::prost::alloc::vec::Vec<Choice>,
+}
+/// The channels of one event; none drops it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Choice {
+    /// Their indices in `channels` of Hello, from 0.
+    #[prost(uint32, repeated, tag = "1")]
+    pub channels: ::prost::alloc::vec::Vec<u32>,
 }
 /// The answer of a sink.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -223,6 +253,34 @@ pub struct Produced {
     /// it in the same write, and the next Hello contains it.
     #[prost(bytes = "bytes", tag = "3")]
     pub position: ::prost::bytes::Bytes,
+}
+/// The next events of a file, for an encoder. Requests for several files may alternate.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Encode {
+    /// Number of the request, and the events; none if the file only ends.
+    #[prost(message, optional, tag = "1")]
+    pub batch: ::core::option::Option<Batch>,
+    /// Number of the file. The first request with a number begins the file, in this process. If the
+    /// process ends, the agent drops its files.
+    #[prost(uint64, tag = "2")]
+    pub file: u64,
+    /// The file ends with these events. The answer has its last bytes.
+    #[prost(bool, tag = "3")]
+    pub ends: bool,
+    /// Files that the agent has dropped and will not continue.
+    #[prost(uint64, repeated, tag = "4")]
+    pub dropped: ::prost::alloc::vec::Vec<u64>,
+}
+/// The answer of an encoder.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Encoded {
+    /// Number of the request.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// The next bytes of the file: its beginning with the first request, all events, and its end with
+    /// the last request. The agent may store them before the next request, so none are held back.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub content: ::prost::bytes::Bytes,
 }
 /// Outcomes of events at a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -105,8 +105,8 @@ async fn answer_with_other_results_is_not_used() {
     let changes: [(Change, &str); 5] = [
         (|results| drop(results.pop()), "results for"),
         (|results| results.push(results[0].clone()), "results for"),
-        (|results| results.swap(0, 1), "it has a result for event"),
-        (|results| results[3].index = 4000, "it has a result for event 4000 instead of"),
+        (|results| results.swap(0, 1), "the answer has a result for event"),
+        (|results| results[3].index = 4000, "the answer has a result for event 4000 instead of"),
         (|results| results[3].unchanged = true, "has several results"),
     ];
     for (change, cause) in changes {

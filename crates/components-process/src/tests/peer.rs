@@ -46,18 +46,21 @@ pub(super) enum Lie {
 }
 
 pub(super) const LIES: [(Lie, &str); 13] = [
-    (Lie::Dies, "has ended with exit status: 7"),
+    (Lie::Dies, "exited with exit status: 7"),
     (Lie::Hangs, "did not answer within 1"),
     (Lie::AnswersLate, "did not answer within 1"),
     (Lie::Slow, ""),
-    (Lie::Oversized, "sent a frame of 65537 bytes, and the limit is 65536; raise `frame_max`"),
-    (Lie::Malformed, "sent an unusable answer"),
-    (Lie::OtherRequest, "it answers request"),
-    (Lie::AnswersTwice, "it answers request"),
+    (Lie::Oversized, "sent a frame of 65537 bytes, over the limit of 65536; raise `frame_max`"),
+    (Lie::Malformed, "sent an invalid answer"),
+    (Lie::OtherRequest, "the answer is for request"),
+    (Lie::AnswersTwice, "the answer is for request"),
     (Lie::OtherAnswer, "must be"),
-    (Lie::Fails, "has failed: no database"),
-    (Lie::OldVersion, "speaks version 0 of the contract, and this agent speaks version 1"),
-    (Lie::OtherRole, "is a spectator, and the configuration uses it as"),
+    (Lie::Fails, "reported a failure: no database"),
+    (
+        Lie::OldVersion,
+        "uses version 0 of the plug-in protocol, but this agent supports only version 1",
+    ),
+    (Lie::OtherRole, "is a spectator, but the configuration uses it as"),
     (Lie::NeverReady, "was not ready within 30s"),
 ];
 
@@ -217,6 +220,8 @@ fn number(answer: &mut Answer) -> &mut u64 {
         Answer::Intercepted(it) => &mut it.number,
         Answer::Settled(it) => &mut it.number,
         Answer::Produced(it) => &mut it.number,
+        Answer::Selected(it) => &mut it.number,
+        Answer::Encoded(it) => &mut it.number,
         Answer::Welcome(_) | Answer::Failed(_) => panic!("not the answer of a request"),
     }
 }

@@ -18,9 +18,19 @@ fn each_planted_bug_is_found() {
             "a delivered event is not sent again",
         ),
         (
+            "plugin_choices_unchecked",
+            "tests::selector::answer_with_other_choices_is_not_used",
+            "each event has its channels",
+        ),
+        (
+            "plugin_file_continued_elsewhere",
+            "tests::encoder::a_file_is_not_continued_by_another_process",
+            "the state of the first file is lost",
+        ),
+        (
             "plugin_position_unchecked",
             "tests::source::events_without_a_new_position_are_not_stored",
-            "not reported: so that a restart",
+            "not reported: so a restart would repeat",
         ),
     ] {
         support::mutants::is_found(bug, test, found_by);

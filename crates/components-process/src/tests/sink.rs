@@ -171,13 +171,13 @@ async fn answer_with_other_outcomes_is_not_used() {
     let changes: [(Change, &str); 6] = [
         (
             |outcomes| outcomes.iter_mut().for_each(|it| it.set_verdict(Verdict::Untried)),
-            "it leaves events untried, and no event is delivered or refused",
+            "the answer leaves events untried, but delivers or refuses no event",
         ),
-        (|outcomes| drop(outcomes.pop()), "it has no outcome for event 3"),
-        (|outcomes| outcomes.push(outcomes[3].clone()), "next is no event"),
-        (|outcomes| outcomes.swap(0, 1), "an outcome is for events 1 to 1; next is event 0"),
+        (|outcomes| drop(outcomes.pop()), "the answer has no outcome for event 3"),
+        (|outcomes| outcomes.push(outcomes[3].clone()), "but no event is next"),
+        (|outcomes| outcomes.swap(0, 1), "an outcome is for events 1 to 1, but event 0 is next"),
         (|outcomes| outcomes[3].last = 4000, "an outcome is for events 3 to 4000"),
-        (|outcomes| outcomes[3].verdict = 9, "an outcome has the verdict 9"),
+        (|outcomes| outcomes[3].verdict = 9, "an outcome has the unknown verdict 9"),
     ];
     for (change, cause) in changes {
         let (plugins, storing, mut sink) = plugin(Lie::Changes, Some(change));
@@ -196,7 +196,7 @@ async fn delivered_events_of_a_batch_are_not_sent_again() {
     sink.open().await.unwrap();
     sink.write(batch.clone()).await.unwrap();
     let Outcome::Again(Some(error)) = sink.settled().await.outcome else { panic!("not again") };
-    assert!(error.to_string().ends_with("cannot deliver 1 events: it is later"), "{error}");
+    assert!(error.to_string().contains("cannot deliver 1 events: it is later;"), "{error}");
     assert_eq!(error.retry_after, Some(Duration::from_millis(2500)));
     sink.open().await.unwrap();
     sink.write(batch).await.unwrap();

@@ -98,12 +98,12 @@ async fn each_event_is_stored_once_whatever_the_plugin_does() {
 async fn events_without_a_new_position_are_not_stored() {
     support::mutants::plant_by_environment();
     let changes: [(Change, &str); 4] = [
-        (|answer| answer.position = "3".into(), "so that a restart would repeat the events"),
-        (|answer| answer.position.clear(), "so that a restart would repeat the events"),
-        (|answer| answer.position = vec![b'x'; 4097].into(), "4097 bytes, at most 4096 fit"),
+        (|answer| answer.position = "3".into(), "so a restart would repeat the events"),
+        (|answer| answer.position.clear(), "so a restart would repeat the events"),
+        (|answer| answer.position = vec![b'x'; 4097].into(), "4097 bytes, over the limit of 4096"),
         (
             |answer| answer.events = vec![Event::default(); 1001],
-            "it has 1001 events, and the request allows 1000",
+            "the answer has 1001 events, but the request allows 1000",
         ),
     ];
     for (change, cause) in changes {

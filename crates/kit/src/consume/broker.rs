@@ -42,7 +42,8 @@ where
         result = call => result.map_err(not_received),
         () = hangs => Err(SourceError {
             class: ErrorClass::Transient,
-            message: format!("the broker has not answered within {GOODBYE:?} of the stop"),
+            message: format!("the broker did not answer within {GOODBYE:?} after the stop; the \
+                              broker may deliver unacknowledged messages again; no action needed"),
             source: None,
         }),
     }

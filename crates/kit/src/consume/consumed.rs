@@ -142,8 +142,8 @@ impl<C: Consume> Consumed<C> {
                 let id = self.consume.describe(&ack);
                 warn!(
                     source = %self.name, id, %problem,
-                    "rejecting a message that cannot be stored; the broker drops it or moves it to \
-                     its dead letters"
+                    "rejected a message that cannot be stored (`problem`); it is lost unless the \
+                     broker has a dead letter queue for it; correct its sender, or follow `problem`"
                 );
                 answered(stop, self.consume.reject(link, ack, problem)).await
             }
@@ -361,7 +361,9 @@ impl<C: Consume> Source for Consumed<C> {
 }
 
 fn not_stored(error: IntakeError) -> SourceError {
-    let message = "cannot store messages; the broker keeps them".to_owned();
+    let message = "cannot store messages; the broker keeps them; the cause is the next error of \
+                   the channel"
+        .to_owned();
     SourceError { class: error.class(), message, source: Some(Box::new(error)) }
 }
 

@@ -176,8 +176,12 @@ async fn not_stored(
         }
         Ok(Err(Refused::Source(error))) => Err(error),
         Ok(Err(Refused::Batch(message))) => failed(ErrorClass::Blocked, message),
-        Err(error) => {
-            failed(ErrorClass::Transient, format!("the task that stores batches failed: {error}"))
-        }
+        Err(error) => failed(
+            ErrorClass::Transient,
+            format!(
+                "the task that stores batches failed: {error}; the source restarts; report this as \
+                 a bug"
+            ),
+        ),
     }
 }

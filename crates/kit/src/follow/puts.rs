@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
 use super::limits;
-use super::start::{Known, Leg, numbered};
+use super::start::{Known, Leg, aimed, numbered, stored_number};
 use super::store::{Refused, Store};
 
 /// Stores the batches of a run.
@@ -22,8 +22,8 @@ pub struct Puts {
     intake: Arc<dyn PositionIntake>,
     /// The number of the last put, if it is stored.
     number: Option<u64>,
-    /// Channels catch up: the number does not change before they have.
-    is_catching_up: bool,
+    /// Channels catch up to this number: theirs does not change before they have.
+    aim: Option<u64>,
     send: mpsc::Sender<Batch>,
     /// Batches that were handed over.
     begun: u64,
@@ -62,7 +62,7 @@ impl Storing {
             source: source.clone(),
             intake,
             number: leg.number,
-            is_catching_up: leg.start.until.is_some(),
+            aim: leg.start.until.as_deref().map(stored_number),
             send,
             begun: 0,
             stored,
@@ -122,8 +122,11 @@ impl Puts {
     /// Begins a put, after [`stored`](Self::stored). The batch carries the position after it.
     pub fn begin(&mut self, mut batch: Batch) {
         if let Some(number) = &mut self.number {
-            *number += u64::from(!self.is_catching_up);
+            *number += u64::from(self.aim.is_none());
             batch.envelope.positions.push(numbered(&self.source, *number));
+        }
+        if self.aim.is_some() {
+            batch.envelope.positions.push(aimed(&self.source, self.aim));
         }
         self.send(batch);
     }
@@ -146,6 +149,7 @@ impl Puts {
         let mut positions: Vec<SourcePosition> =
             start.iter().filter(is_gone).map(|it| position(it, false)).collect();
         positions.extend(until.iter().map(|it| position(it, true)));
+        positions.push(aimed(&self.source, None));
         let mut batch = Batch::of::<&[u8]>([]);
         batch.envelope.positions = positions;
         self.stored().await;

@@ -7,6 +7,12 @@
 //!                  └──►──┤ read into c1 only, up to the position of c0
 //!                        └──────► read into both
 //! ```
+//!
+//! While `c1` catches up it keeps its number, 5, because its puts have other bounds than those of
+//! `c0`. So it also stores the number that it reads up to. If `c0` is removed before, nothing tells
+//! how far `c1` is in comparison with the others, and the source stops.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pipeline::{ErrorClass, SourceError, SourcePosition};
@@ -17,6 +23,9 @@ pub type Known = Vec<(Bytes, Bytes)>;
 
 /// Key of the number of the last put.
 const NUMBER: Bytes = Bytes::from_static(b"put");
+
+/// Key of the number up to which a channel catches up.
+const AIM: Bytes = Bytes::from_static(b"catching up to");
 
 /// How a source continues when its channels have different positions, after a kill between two of
 /// them or with a new channel.
@@ -82,6 +91,7 @@ impl Leg {
             let at = numbers.iter().position(|number| *number == first).unwrap_or_default();
             return Ok(Self { start: channels.swap_remove(at).into(), into: None, number: last });
         }
+        reachable(kind, &channels)?;
         if mutant!("follow_starts_at_latest") {
             numbers.fill(most);
         }
@@ -100,6 +110,19 @@ impl Leg {
     }
 }
 
+/// Checks that the channel which another one catches up with still exists.
+fn reachable(kind: &str, channels: &[Known]) -> Result<(), SourceError> {
+    let last = channels.iter().map(|known| stored_number(known)).max();
+    let is_stuck = |known: &Known| channels.len() > 1 && value(known, &AIM) > last;
+    let Some(channel) = channels.iter().position(is_stuck) else { return Ok(()) };
+    let message = format!(
+        "required channel {channel} (counted from 0) of the source `{kind}` was catching up with \
+         another channel, which is removed or empty now, so its position is unknown: configure \
+         that channel again until this one has caught up, or keep only one required channel"
+    );
+    Err(SourceError { class: ErrorClass::Blocked, message, source: None })
+}
+
 impl From<Known> for Start {
     fn from(known: Known) -> Self {
         Self { known, until: None }
@@ -109,15 +132,27 @@ impl From<Known> for Start {
 /// Returns the number of the last put in a channel: 0 for none, and for a channel that catches up
 /// from the beginning; 1 for a position of a version that did not store the number.
 pub fn stored_number(known: &[(Bytes, Bytes)]) -> u64 {
-    let value = known.iter().find(|(key, _)| *key == NUMBER).map(|(_, value)| &value[..]);
-    let number = value.and_then(|value| value.try_into().ok()).map(u64::from_le_bytes);
-    number.unwrap_or(u64::from(!known.is_empty()))
+    value(known, &NUMBER).unwrap_or(u64::from(!known.is_empty()))
+}
+
+fn value(known: &[(Bytes, Bytes)], key: &Bytes) -> Option<u64> {
+    let (_, value) = known.iter().find(|(other, _)| other == key)?;
+    value[..].try_into().ok().map(u64::from_le_bytes)
 }
 
 /// The position with the number of a put.
-pub(super) fn numbered(source: &std::sync::Arc<str>, number: u64) -> SourcePosition {
-    let value = Some(Bytes::copy_from_slice(&number.to_le_bytes()));
-    SourcePosition { source: source.clone(), key: NUMBER, value, after: None }
+pub(super) fn numbered(source: &Arc<str>, number: u64) -> SourcePosition {
+    position(source, NUMBER, Some(number))
+}
+
+/// The position of a channel that catches up to this number, or has.
+pub(super) fn aimed(source: &Arc<str>, number: Option<u64>) -> SourcePosition {
+    position(source, AIM, number)
+}
+
+fn position(source: &Arc<str>, key: Bytes, number: Option<u64>) -> SourcePosition {
+    let value = number.map(|number| Bytes::copy_from_slice(&number.to_le_bytes()));
+    SourcePosition { source: source.clone(), key, value, after: None }
 }
 
 /// Returns the positions of a source in its only channel.
@@ -192,6 +227,25 @@ mod tests {
             assert_eq!(leg.start.known, known(start), "{numbers:?}");
             assert_eq!((leg.start.until, leg.into), (None, None), "{numbers:?}");
             assert_eq!(leg.number, numbers.iter().max().unwrap().or(Some(0)));
+        }
+    }
+
+    #[test]
+    fn stops_when_the_channel_that_another_one_catches_up_with_is_gone() {
+        let aimed = (AIM, Bytes::copy_from_slice(&6_u64.to_le_bytes()));
+        let behind = [known(Some(4)), vec![aimed]].concat();
+        let leg = |others: &[Option<u64>]| {
+            let others = others.iter().copied().map(known);
+            let channels = others.chain([behind.clone()]).collect();
+            Leg::new("k", channels, CatchUp::Exact, number)
+        };
+        assert_eq!(leg(&[Some(6), Some(5)]).unwrap().into, Some(vec![1]));
+        assert_eq!(leg(&[]).unwrap().start.known, behind, "a single channel needs no order");
+        for others in [&[Some(5)][..], &[Some(4), None]] {
+            let error = leg(others).unwrap_err();
+            assert_eq!(error.class, ErrorClass::Blocked);
+            let channel = format!("required channel {} ", others.len());
+            assert!(error.message.starts_with(&channel), "{error}");
         }
     }
 

@@ -132,7 +132,8 @@ impl Put {
             debug!(%source, peer, %error, "connection closed");
         } else if let Some(left_out) = self.may_log() {
             warn!(%source, peer, %error, left_out,
-                "closed the connection of a client; it has to resend unacknowledged events");
+                "closed the connection of a client; it has to resend unacknowledged events; \
+                 `error` names the cause and the remedy");
         }
     }
 
@@ -196,7 +197,13 @@ impl Put {
             Poll::Pending if mutant!("serve_put_dropped_with_client") => storing.await.ok(),
             Poll::Pending => self.work.spawn(storing).await.ok().and_then(Result::ok),
         };
-        stored.unwrap_or_else(|| Stored::Unknown("the put failed".into()))
+        stored.unwrap_or_else(|| {
+            Stored::Unknown(
+                "the task that stores the batch failed; the client has to resend it; report this \
+                 as a bug"
+                    .into(),
+            )
+        })
     }
 
     fn explain(&self, not_stored: NotStored) -> Stored {
@@ -208,14 +215,16 @@ impl Put {
             }
             NotStored::Refused(error) => {
                 warn!(source = %self.source, %error, "no channel can store a batch; its client is \
-                                                      asked to retry");
+                                                      asked to retry, so no event is lost; fix the \
+                                                      cause in `error`");
                 Stored::Nothing(NoRoom::Refused(error.to_string()))
             }
             NotStored::Failed(_) if mutant!("serve_failed_is_stored") => Stored::All,
             NotStored::Failed(error) => {
                 warn!(source = %self.source, %error, "a channel failed while it stored a batch; \
                                                       the client has to resend it, so its events \
-                                                      may be repeated");
+                                                      may be stored twice; fix the cause in \
+                                                      `error`");
                 Stored::Unknown(error.to_string())
             }
         }
@@ -300,6 +309,7 @@ mod tests {
         let of = (source.clone(), env::real(), metrics.clone());
         let put = Arc::new(Put::new(of, cx, sharing, Duration::from_secs(1)));
         let stored = put.store(Batch::of(["x"]), (), &member).await;
-        assert_eq!(stored, Stored::Unknown("the put failed".into()));
+        let Stored::Unknown(problem) = stored else { panic!("{stored:?}") };
+        assert!(problem.starts_with("the task that stores the batch failed"), "{problem}");
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use pipeline::env::Moment;
 use pipeline::{Batch, ChannelError, Intake, IntakeError, PositionIntake, SourcePosition};
 
 /// A stored event.
@@ -213,7 +214,7 @@ impl PositionIntake for Channels {
         true
     }
 
-    fn stored_before(&self, time_ms: i64) {
-        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(time_ms);
+    fn stored_before(&self, moment: Moment) {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(moment.wall_ms);
     }
 }

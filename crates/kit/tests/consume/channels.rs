@@ -170,6 +170,12 @@ impl Channels {
         (inner.kills, inner.puts) = (inner.kills + 1, 0);
     }
 
+    /// Whether a channel has not read yet all that another one had stored before it.
+    pub(crate) fn are_catching_up(&self) -> bool {
+        let inner = self.inner();
+        inner.all.iter().flat_map(|one| &one.positions).any(|(key, _)| key == "catching up to")
+    }
+
     /// Replaces the channel by an empty one.
     pub(crate) fn clear(&self, channel: usize) {
         self.inner().all[channel] = One::default();

@@ -270,7 +270,7 @@ async fn stop_does_not_wait_for_a_broker_that_hangs() {
     assert_eq!(run.broker.acknowledged(), 0);
     let (ended, lasted) = run.stop().await;
     assert!(lasted < Duration::from_secs(10), "{lasted:?}");
-    assert!(ended.unwrap().to_string().contains("has not answered"));
+    assert!(ended.unwrap().to_string().contains("did not answer"));
 }
 
 #[tokio::test(start_paused = true)]

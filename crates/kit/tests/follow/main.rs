@@ -110,6 +110,23 @@ async fn catches_up_over_kills_in_the_middle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stops_if_the_channel_with_the_latest_position_goes_while_another_catches_up() {
+    let run = Run::start(slow(3, 5));
+    run.log.append(bodies(100));
+    run.until_done().await;
+    let run = run.restart_after(|channels| channels.clear(1)).await;
+    run.until("the first events are there", |it| !it.channels.bodies(1).is_empty()).await;
+    let cleared = |channels: &Channels| [0, 2].map(|it| channels.clear(it));
+    let run = run.restart_after(|channels| _ = cleared(channels)).await;
+    let stored = run.channels.bodies(1);
+    assert!(stored.len() < 100, "it was still catching up");
+    sleep(Duration::from_secs(60)).await;
+    assert!(run.error().starts_with("Blocked: required channel 1 "), "{}", run.error());
+    assert_eq!([0, 1, 2].map(|it| run.channels.bodies(it)), [vec![], stored, vec![]]);
+    run.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn repeats_events_where_the_peer_cannot_be_exact() {
     for behind in [0, 1] {
         let run = Run::with(Channels::new(2), CatchUp::Repeat, Duration::ZERO);
