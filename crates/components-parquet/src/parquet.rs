@@ -150,7 +150,7 @@ impl Component for Config {
         }
         if self.memory_max.0 / 2 < self.row_group_size.0 {
             let problem =
-                "must be at least twice `row_group_size`, otherwise no row group becomes full";
+                "must be at least twice `row_group_size`, so that row groups can become full";
             return Err(BuildError::invalid("memory_max", problem));
         }
         let properties = WriterProperties::builder().set_compression(match self.codec {

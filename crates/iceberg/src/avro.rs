@@ -40,23 +40,41 @@ pub(crate) fn read(
     file: &[u8],
     mut each: impl FnMut(Datum<'_>) -> Result<(), TableError>,
 ) -> Result<(), TableError> {
+    records(file, |head, record| each(head.schema.read(record).map_err(TableError::malformed)?))
+}
+
+/// Calls `each` for the bytes of the records of a container file.
+pub(crate) fn records(
+    file: &[u8],
+    mut each: impl FnMut(&Head, &[u8]) -> Result<(), TableError>,
+) -> Result<(), TableError> {
     let (mut rest, mut at) = (file, 0);
     let mut bytes = Bytes::new(&mut rest, &mut at);
-    let head = Head::read(&mut bytes).map_err(malformed)?;
-    let head = head.ok_or_else(|| TableError::malformed("an Avro file is empty"))?;
+    let head = head(&mut bytes)?;
     let mut block = Block::new(BLOCK_BYTES_MAX);
     while head.read_block(&mut bytes, &mut block).map_err(malformed)? {
         while let Some(record) = block.peek(&head) {
             let length = record.len();
-            each(head.schema.read(record).map_err(TableError::malformed)?)?;
+            each(&head, record)?;
             block.give(length);
         }
     }
     Ok(())
 }
 
+/// Returns the schema of a container file, as it is in the file.
+pub(crate) fn schema(file: &[u8]) -> Result<String, TableError> {
+    let (mut rest, mut at) = (file, 0);
+    Ok(head(&mut Bytes::new(&mut rest, &mut at))?.literal)
+}
+
+fn head(bytes: &mut Bytes<'_>) -> Result<Head, TableError> {
+    let head = Head::read(bytes).map_err(malformed)?;
+    head.ok_or_else(|| TableError::malformed("an Avro file of the table is empty"))
+}
+
 fn malformed(error: impl std::fmt::Display) -> TableError {
-    TableError::malformed(format!("an Avro file is damaged: {error}"))
+    TableError::malformed(format!("cannot decode an Avro file of the table: {error}"))
 }
 
 /// Returns a record schema.

@@ -13,21 +13,29 @@
 //! |---|---|
 //! | [`appender`] | decides the next step to get entries into a table |
 //! | [`metadata`] | the metadata of a table, as a catalog returns it |
-//! | [`schema`] | compares the columns of files with a table; the schema of a new table |
+//! | [`schema`] | the schema of a table, and of a new one |
+//! | `evolution` | compares the columns of files with a table; changes its schema |
 //! | [`partition`] | partition values of a file |
+//! | [`position`] | how far a ledger got in a table, and with how many rows |
+//! | [`location`] | URLs of a table and its files |
 //! | [`manifest`] | manifests and manifest lists |
 //! | [`request`] | the requests to a REST catalog |
 //! | [`versions`] | the same in numbered files, without a catalog server |
 
 pub mod appender;
 mod avro;
+mod evolution;
+pub mod location;
 pub mod manifest;
 pub mod metadata;
 pub mod partition;
+pub mod position;
 pub mod request;
 pub mod schema;
 mod transform;
 pub mod versions;
+
+pub use evolution::Evolution;
 
 /// Why a table cannot be appended to. Every message explains what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,17 +2,20 @@
 
 mod entries;
 mod list;
+mod merge;
 mod metrics;
 
 use formats::avro::datum::{put_bytes, put_long};
 use pipeline::ColumnStatistics;
+use serde_json::Value;
 
 use crate::avro::{self, container, field, optional, put_optional, record};
 use crate::metadata::Table;
-use crate::partition::{PartitionValue, Partitioning};
+use crate::partition::{PartitionValue, Partitioning, Spec};
 
 pub use entries::{ListedFile, data_files};
 pub use list::ListedManifest;
+pub use merge::{Merge, MergePolicy, Merged};
 
 /// A data file to append.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,10 +53,16 @@ struct Summary {
     upper: Option<Vec<u8>>,
 }
 
+/// Status of a file that an earlier snapshot has added.
+const EXISTING: i64 = 0;
 /// Status of a file that a snapshot adds.
 const ADDED: i64 = 1;
+/// Status of a file that a snapshot removes.
+const DELETED: i64 = 2;
 /// Content of files with rows.
 const DATA: i64 = 0;
+/// Names of manifests of this program begin with it.
+const OWN: &str = "aqueduct-";
 
 impl NewManifest {
     /// Creates a manifest of files that [`Partitioning::place`] has placed here.
@@ -78,27 +87,8 @@ impl NewManifest {
             field(104, "file_size_in_bytes", "long"),
         ];
         own.extend(metrics::fields());
-        let data_file = record("r2", own);
-        // Without a snapshot and a sequence number, a file inherits those of the manifest list.
-        let schema = record(
-            "manifest_entry",
-            vec![
-                field(0, "status", "int"),
-                optional(1, "snapshot_id", "long"),
-                optional(3, "sequence_number", "long"),
-                optional(4, "file_sequence_number", "long"),
-                field(2, "data_file", data_file),
-            ],
-        );
+        let schema = entry_schema(record("r2", own));
         let spec = &partitioning.spec;
-        let metadata = [
-            ("schema", table.schema.json.to_string()),
-            ("schema-id", table.schema.id.to_string()),
-            ("partition-spec", spec.fields_json().to_string()),
-            ("partition-spec-id", spec.id.to_string()),
-            ("format-version", "2".to_owned()),
-            ("content", "data".to_owned()),
-        ];
         let mut records = Vec::new();
         let mut values = Vec::new();
         for file in files {
@@ -121,7 +111,7 @@ impl NewManifest {
             summary(&of_field)
         });
         Self {
-            content: container(&schema, &metadata, sync, files.len(), &records),
+            content: container(&schema, &header(table, spec), sync, files.len(), &records),
             files: files.len() as u64,
             rows: files.iter().map(|file| file.rows).sum(),
             bytes: files.iter().map(|file| file.bytes).sum(),
@@ -129,6 +119,43 @@ impl NewManifest {
             partitions: partitions.collect(),
         }
     }
+}
+
+/// Returns the name of the manifest `at` of a snapshot.
+pub fn name(snapshot: i64, at: usize) -> String {
+    format!("{OWN}{snapshot}-m{at}.avro")
+}
+
+/// Returns the name of the manifest that merges others in a snapshot.
+pub fn merged_name(snapshot: i64) -> String {
+    format!("{OWN}{snapshot}-merged.avro")
+}
+
+/// Returns the schema of an entry. Without a snapshot and sequence numbers, a file inherits those
+/// of the manifest list.
+fn entry_schema(data_file: Value) -> Value {
+    record(
+        "manifest_entry",
+        vec![
+            field(0, "status", "int"),
+            optional(1, "snapshot_id", "long"),
+            optional(3, "sequence_number", "long"),
+            optional(4, "file_sequence_number", "long"),
+            field(2, "data_file", data_file),
+        ],
+    )
+}
+
+/// Returns the metadata in the header of a manifest.
+fn header(table: &Table, spec: &Spec) -> [(&'static str, String); 6] {
+    [
+        ("schema", table.schema.json.to_string()),
+        ("schema-id", table.schema.id.to_string()),
+        ("partition-spec", spec.fields_json().to_string()),
+        ("partition-spec-id", spec.id.to_string()),
+        ("format-version", "2".to_owned()),
+        ("content", "data".to_owned()),
+    ]
 }
 
 fn put_value(out: &mut Vec<u8>, value: &PartitionValue) {

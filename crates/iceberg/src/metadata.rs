@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::TableError;
 use crate::partition::Spec;
@@ -21,6 +23,10 @@ pub struct Table {
     pub location: String,
     /// The schema of new files.
     pub schema: Schema,
+    /// All schemas.
+    pub(crate) schemas: Vec<Schema>,
+    /// The largest field id that was ever assigned.
+    pub(crate) last_column_id: i32,
     /// The partition spec of new files.
     pub spec: Spec,
     /// All partition specs.
@@ -53,19 +59,22 @@ pub struct Snapshot {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Loaded {
-    metadata: Metadata,
+struct Loaded<'a> {
+    #[serde(borrow)]
+    metadata: Metadata<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Metadata {
+struct Metadata<'a> {
     format_version: u8,
     table_uuid: String,
     location: String,
     #[serde(default)]
     last_sequence_number: i64,
     last_updated_ms: i64,
+    #[serde(default)]
+    last_column_id: i32,
     current_schema_id: i64,
     schemas: Vec<Value>,
     default_spec_id: i32,
@@ -74,13 +83,47 @@ struct Metadata {
     properties: BTreeMap<String, String>,
     #[serde(default)]
     current_snapshot_id: Option<i64>,
-    #[serde(default)]
-    snapshots: Vec<Value>,
+    /// As text: there may be 10,000.
+    #[serde(borrow, default)]
+    snapshots: Vec<&'a RawValue>,
     #[serde(default)]
     refs: BTreeMap<String, serde_json::Map<String, Value>>,
 }
 
+/// Returns the snapshot with this id, which is probably the last one.
+fn find(id: i64, snapshots: &[&RawValue]) -> Result<Snapshot, TableError> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(rename = "snapshot-id")]
+        id: i64,
+    }
+    for text in snapshots.iter().rev().map(|it| it.get()) {
+        let head: Head = serde_json::from_str(text).map_err(TableError::malformed)?;
+        if head.id == id {
+            return serde_json::from_str(text).map_err(TableError::malformed);
+        }
+    }
+    let problem = format!("the current snapshot {id} is not in the list of snapshots");
+    Err(TableError::malformed(problem))
+}
+
 impl Table {
+    /// Reads the answer of a catalog to a request for a table, or a file of metadata.
+    ///
+    /// # Errors
+    /// It is neither of them, or the table has another format version.
+    pub fn read(json: &[u8]) -> Result<Self, TableError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(rename = "metadata")]
+            _metadata: IgnoredAny,
+        }
+        match serde_json::from_slice::<Answer>(json) {
+            Ok(_) => Self::from_answer(json),
+            Err(_) => Self::from_metadata(json),
+        }
+    }
+
     /// Reads the answer of a catalog to a request for a table, or to a commit.
     ///
     /// # Errors
@@ -98,7 +141,7 @@ impl Table {
         Self::new(serde_json::from_slice(file).map_err(TableError::malformed)?)
     }
 
-    fn new(metadata: Metadata) -> Result<Self, TableError> {
+    fn new(metadata: Metadata<'_>) -> Result<Self, TableError> {
         if metadata.format_version != 2 {
             return Err(TableError::Unsupported {
                 problem: format!(
@@ -110,31 +153,24 @@ impl Table {
         }
         let schemas = metadata.schemas.into_iter().map(Schema::read);
         let schemas = schemas.collect::<Result<Vec<_>, _>>()?;
-        let schema = schemas.into_iter().find(|schema| schema.id == metadata.current_schema_id);
-        let schema = schema.ok_or_else(|| TableError::malformed("no current schema"))?;
+        let schema = schemas.iter().find(|schema| schema.id == metadata.current_schema_id);
+        let schema = schema.ok_or_else(|| TableError::malformed("no current schema"))?.clone();
+        let ids = schemas.iter().flat_map(|schema| &schema.fields).map(|field| field.id);
+        let last_column_id = ids.max().unwrap_or(0).max(metadata.last_column_id);
         let specs = metadata.partition_specs;
         let spec = specs.iter().find(|spec| spec.id == metadata.default_spec_id).cloned();
-        let spec = spec.ok_or_else(|| TableError::malformed("no default partition spec"))?;
+        let spec =
+            spec.ok_or_else(|| TableError::malformed("the default partition spec is missing"))?;
         let branch = metadata.refs.get(MAIN).cloned().unwrap_or_default();
         let current = branch.get("snapshot-id").and_then(Value::as_i64);
         let current = current.or(metadata.current_snapshot_id.filter(|id| *id != -1));
-        let is_current = |it: &&Value| it.get("snapshot-id").and_then(Value::as_i64) == current;
-        let snapshot = match current {
-            None => None,
-            Some(id) => {
-                let found =
-                    metadata.snapshots.iter().find(is_current).cloned().ok_or_else(|| {
-                        TableError::malformed(format!(
-                            "the current snapshot {id} is not in the list"
-                        ))
-                    })?;
-                Some(serde_json::from_value(found).map_err(TableError::malformed)?)
-            }
-        };
+        let snapshot = current.map(|id| find(id, &metadata.snapshots)).transpose()?;
         Ok(Self {
             uuid: metadata.table_uuid,
             location: metadata.location.trim_end_matches('/').to_owned(),
             schema,
+            schemas,
+            last_column_id,
             spec,
             specs,
             properties: metadata.properties,

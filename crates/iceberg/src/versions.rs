@@ -10,14 +10,25 @@
 //! A commit creates the next version, which must not exist. So of two commits on one version, one
 //! wins, as with a catalog server.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::TableError;
 use crate::metadata::MAIN;
 
 /// The file that names a recent version.
 pub const HINT: &str = "version-hint.text";
 /// Property that limits the log of earlier versions, and its default.
 const LOG_MAX: (&str, usize) = ("write.metadata.previous-versions-max", 100);
+/// Stands for the schema that the same request adds.
+const LAST_ADDED: i64 = -1;
+/// Property that deletes versions that the log no longer has.
+pub const DELETES: &str = "write.metadata.delete-after-commit.enabled";
+/// Lists that get longer with each commit.
+const GROWING: [&str; 2] = ["snapshots", "snapshot-log"];
 /// Ids of partition fields start here.
 const PARTITION_IDS: i64 = 1000;
 
@@ -74,6 +85,48 @@ pub fn created(request: &Value, uuid: &str, at_ms: i64) -> Value {
     })
 }
 
+/// The elements of the lists that get longer with each commit, as text: a commit does not read
+/// them, and there may be 10,000.
+#[derive(Debug)]
+pub struct Elements<'a>([&'a str; 2]);
+
+/// Reads a version, without the elements of these lists.
+///
+/// # Errors
+/// It is malformed.
+pub fn split(version: &[u8]) -> Result<(Value, Elements<'_>), TableError> {
+    let parts: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_slice(version);
+    let mut parts = parts.map_err(TableError::malformed)?;
+    let mut elements = [""; 2];
+    for (name, elements) in GROWING.into_iter().zip(&mut elements) {
+        if let Some(list) = parts.remove(name).map(RawValue::get).filter(|list| *list != "null") {
+            let inner = list.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+            let problem = || TableError::malformed(format!("`{name}` is not a list"));
+            *elements = inner.ok_or_else(problem)?.trim();
+        }
+    }
+    let mut rest = serde_json::Map::new();
+    for (name, part) in parts {
+        rest.insert(name, serde_json::from_str(part.get()).map_err(TableError::malformed)?);
+    }
+    Ok((rest.into(), Elements(elements)))
+}
+
+impl Elements<'_> {
+    /// Returns the text of a version, whose lists get these elements before its own ones.
+    pub fn join(&self, mut version: Value) -> String {
+        let mut text = "{".to_owned();
+        for (name, earlier) in GROWING.into_iter().zip(self.0) {
+            let own = version.as_object_mut().and_then(|parts| parts.remove(name));
+            let own = own.map(|list| list.to_string()).unwrap_or_default();
+            let own = own.trim_start_matches('[').trim_end_matches(']');
+            let comma = if earlier.is_empty() || own.is_empty() { "" } else { "," };
+            let _ = write!(text, "\"{name}\":[{earlier}{comma}{own}],");
+        }
+        text + version.to_string().trim_start_matches('{')
+    }
+}
+
 /// Returns the version after `base`, which is at this URL, with the commit of a request of
 /// [`crate::metadata::Table`]; `None` if the request requires another base.
 pub fn committed(base: &Value, url: &str, request: &Value) -> Option<Value> {
@@ -82,12 +135,18 @@ pub fn committed(base: &Value, url: &str, request: &Value) -> Option<Value> {
     let is_met = |requirement: &Value| match requirement["type"].as_str() {
         Some("assert-table-uuid") => requirement["uuid"] == base["table-uuid"],
         Some("assert-ref-snapshot-id") => requirement["snapshot-id"].as_i64() == current,
+        Some("assert-current-schema-id") => {
+            requirement["current-schema-id"] == base["current-schema-id"]
+        }
+        Some("assert-last-assigned-field-id") => {
+            requirement["last-assigned-field-id"] == base["last-column-id"]
+        }
         _ => false,
     };
     if !request["requirements"].as_array()?.iter().all(is_met) {
         return None;
     }
-    let mut next = base.clone();
+    let (mut next, mut added) = (base.clone(), None);
     for update in request["updates"].as_array()? {
         match update["action"].as_str()? {
             "add-snapshot" => add_snapshot(&mut next, &update["snapshot"])?,
@@ -103,6 +162,11 @@ pub fn committed(base: &Value, url: &str, request: &Value) -> Option<Value> {
                 }
             }
             "add-spec" => add_spec(&mut next, &update["spec"])?,
+            "add-schema" => added = Some(add_schema(&mut next, update)?),
+            "set-current-schema" => {
+                let id = update["schema-id"].as_i64().filter(|id| *id != LAST_ADDED).or(added)?;
+                next["current-schema-id"] = id.into();
+            }
             _ => return None,
         }
     }
@@ -113,6 +177,21 @@ pub fn committed(base: &Value, url: &str, request: &Value) -> Option<Value> {
     let excess = log.len().saturating_sub(log_max.unwrap_or(LOG_MAX.1).max(1));
     log.drain(..excess);
     Some(next)
+}
+
+/// Returns the versions that the table asks to delete after this commit, from the oldest one on:
+/// those that left the log of earlier versions.
+pub fn forgotten(base: &Value, next: &Value) -> Vec<u64> {
+    let is_wanted = next["properties"][DELETES].as_str().is_some_and(|it| it == "true");
+    let versions = |metadata: &Value| -> Vec<u64> {
+        let log = metadata["metadata-log"].as_array().into_iter().flatten();
+        let files = log.filter_map(|earlier| earlier["metadata-file"].as_str());
+        files.filter_map(|url| version_of(url.rsplit('/').next()?)).collect()
+    };
+    let kept = versions(next);
+    let mut forgotten = if is_wanted { versions(base) } else { Vec::new() };
+    forgotten.retain(|version| kept.first().is_some_and(|first| version < first));
+    forgotten
 }
 
 /// Adds the snapshot that becomes the current one; `None` if its sequence number is used.
@@ -139,6 +218,25 @@ fn add_spec(next: &mut Value, spec: &Value) -> Option<()> {
         specs.push(json!({"spec-id": id, "fields": spec["fields"]}));
     }
     Some(())
+}
+
+/// Adds a schema, unless it exists. Returns its id.
+fn add_schema(next: &mut Value, update: &Value) -> Option<i64> {
+    let schema = &update["schema"];
+    let last = update["last-column-id"].as_i64().max(next["last-column-id"].as_i64());
+    next["last-column-id"] = last.into();
+    let parts = ["fields", "identifier-field-ids"];
+    let schemas = put_into(next, "schemas", json!([])).as_array_mut()?;
+    let same = schemas.iter().find(|it| parts.iter().all(|part| it[part] == schema[part]));
+    if let Some(same) = same {
+        return same["schema-id"].as_i64();
+    }
+    let last = schemas.iter().filter_map(|other| other["schema-id"].as_i64()).max();
+    let id = last.unwrap_or(-1) + 1;
+    let mut schema = schema.clone();
+    schema["schema-id"] = id.into();
+    schemas.push(schema);
+    Some(id)
 }
 
 /// Returns a member of an object, with this value if it is missing.
@@ -219,6 +317,26 @@ mod tests {
     }
 
     #[test]
+    fn lists_that_grow_are_joined_without_reading_them() {
+        let mut version = first();
+        for id in 1..4 {
+            let request = request(&table(&version), id);
+            let next = committed(&version, "u", &request).unwrap();
+            // With white space, as other programs write it.
+            let text = serde_json::to_vec_pretty(&version).unwrap();
+            let (rest, elements) = split(&text).unwrap();
+            assert_eq!((&rest["snapshots"], &rest["snapshot-log"]), (&Value::Null, &Value::Null));
+            let joined = elements.join(committed(&rest, "u", &request).unwrap());
+            assert_eq!(serde_json::from_str::<Value>(&joined).unwrap(), next);
+            version = next;
+        }
+        assert!(split(br#"{"snapshots": 3}"#).is_err());
+        let (rest, elements) = split(br#"{"snapshots": null, "n": 1}"#).unwrap();
+        let empty = json!({"snapshots": [], "snapshot-log": [], "n": 1});
+        assert_eq!(serde_json::from_str::<Value>(&elements.join(rest)).unwrap(), empty);
+    }
+
+    #[test]
     fn log_of_earlier_versions_is_limited() {
         let mut version = first();
         version["properties"][LOG_MAX.0] = "3".into();
@@ -228,6 +346,25 @@ mod tests {
         }
         let log = version["metadata-log"].as_array().unwrap();
         assert_eq!((log.len(), &log[2]["metadata-file"]), (3, &json!("8")));
+    }
+
+    #[test]
+    fn versions_that_leave_the_log_are_deleted_if_the_table_asks_for_it() {
+        let mut base = first();
+        base["properties"][LOG_MAX.0] = "2".into();
+        let log = |versions: std::ops::Range<u64>| -> Value {
+            versions.map(|it| json!({"metadata-file": format!("file:///w/{}", name(it))})).collect()
+        };
+        base["metadata-log"] = log(3..7);
+        let url = format!("file:///w/{}", name(7));
+        let next = |base: &Value| committed(base, &url, &request(&table(base), 1)).unwrap();
+        assert_eq!(forgotten(&base, &next(&base)), [] as [u64; 0]);
+        base["properties"][DELETES] = "true".into();
+        let last = next(&base);
+        assert_eq!(
+            (forgotten(&base, &last), &last["metadata-log"][0]),
+            (vec![3, 4, 5], &log(6..7)[0])
+        );
     }
 
     #[test]

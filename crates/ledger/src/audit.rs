@@ -46,6 +46,13 @@ pub struct Audit {
     pub repeated: KeySet,
     /// Files of the newest generation's entries, and the state of each in the store.
     pub files: Vec<(StagedFile, Place)>,
+    /// The entry of each of these files, in the same order.
+    indices: Vec<u64>,
+    /// The events of each older entry whose files the checkpoint carries for a table, and the first
+    /// entry from which it does.
+    carried: (u64, BTreeMap<u64, u64>),
+    /// Whether files of this ledger are appended to a table.
+    pub has_table: bool,
     /// Files of these that were merged into another one, and that file.
     pub moved: BTreeMap<String, String>,
     /// The batches that each entry of the newest generation names, and which of the files are its
@@ -116,7 +123,38 @@ impl Audit {
         Ok(ledger.unread_entries().await?.iter().any(is_merge))
     }
 
-    /// Reads the entries after the known ones, to the end.
+    /// Returns the files of the newest generation's entries, with the entry of each, and the state
+    /// of each in the store.
+    pub fn files_by_entry(&self) -> impl Iterator<Item = (u64, &StagedFile, Place)> {
+        let files = self.indices.iter().zip(&self.files);
+        files.map(|(index, (file, place))| (*index, file, *place))
+    }
+
+    /// Returns the number of commits from this entry on.
+    pub fn commits_from(&self, entry: u64) -> u64 {
+        let carried = self.carried.1.range(entry..).map(|(index, _)| *index);
+        let listed = self.indices.iter().copied().filter(|index| *index >= entry);
+        carried.chain(listed).collect::<BTreeSet<u64>>().len() as u64
+    }
+
+    /// Returns the events of the entries in this range; `None` if the ledger does not list some of
+    /// these entries any more.
+    pub fn events(&self, entries: Range<u64>) -> Option<u64> {
+        let (first, carried) = &self.carried;
+        if entries.is_empty() {
+            return Some(0);
+        }
+        if entries.start < *first {
+            // Only the sum of all forgotten entries is known.
+            let later = self.events(entries.end..self.view.next())?;
+            return (entries.start == 0).then(|| self.view.totals().events.saturating_sub(later));
+        }
+        let carried: u64 = carried.range(entries.clone()).map(|(_, events)| events).sum();
+        let listed = self.files_by_entry().filter(|(index, ..)| entries.contains(index));
+        Some(carried + listed.map(|(_, file, _)| file.events).sum::<u64>())
+    }
+
+    /// Returns `true` if no batch is repeated, and every file is visible or staged.
     pub fn is_sound(&self) -> bool {
         let fine = |place: &Place| matches!(place, Place::Visible | Place::Staged);
         self.repeated.is_empty() && self.files.iter().all(|(_, place)| fine(place))
@@ -147,6 +185,7 @@ impl Ledger {
             self.known.view.absorb(&entry);
         }
         let (ledger, merged) = (&*self, &holders);
+        let indices = files.iter().map(|(index, _)| *index).collect();
         let looked_up = files.into_iter().map(|(index, file)| async move {
             let mut place = ledger.place(index, &file).await?;
             let mut holder = None;
@@ -173,7 +212,24 @@ impl Ledger {
         let name = read_name(&*self.fs, &self.dataset).await?;
         let identity = name.map(|name| name.identity);
         let (view, unregistered) = (self.view().clone(), self.unregistered().await?);
-        Ok(Audit { view, repeated, files, moved, commits, begun, unregistered, identity, holders })
+        let events = |files: &[StagedFile]| files.iter().map(|file| file.events).sum();
+        let carried = view.carried();
+        let of_entries = carried.commits.iter().map(|(index, files)| (*index, events(files)));
+        let carried = (carried.from, of_entries.collect());
+        Ok(Audit {
+            view,
+            repeated,
+            files,
+            indices,
+            carried,
+            has_table: self.table_record().await?.is_some(),
+            moved,
+            commits,
+            begun,
+            unregistered,
+            identity,
+            holders,
+        })
     }
 
     /// The visible file that `target` became part of, if it did.

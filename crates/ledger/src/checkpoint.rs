@@ -166,6 +166,7 @@ mod tests {
             len: 70,
             crc: 0,
             events: 7,
+            shares: Vec::new(),
         };
         let keys = [key(1), key(2)].into_iter().collect();
         let kinds = [
@@ -205,7 +206,8 @@ mod tests {
         let (view, _) = sealed();
         assert_eq!(decode(encode(&view, &Floors::default(), None), 1).unwrap().carried().from, 3);
         let temp = "stage/c".to_owned();
-        let file = StagedFile { temp, target: "d/c".into(), len: 7, crc: 1, events: 2 };
+        let (target, shares) = ("d/c".into(), Vec::new());
+        let file = StagedFile { temp, target, len: 7, crc: 1, events: 2, shares };
         let carried = Carried { from: 1, commits: [(2, vec![file])].into() };
         let next = decode(encode(&view, &Floors::default(), Some(&carried)), 1).unwrap();
         assert_eq!(*next.carried(), carried);

@@ -137,8 +137,9 @@ impl Operator {
         if !stored.problems.is_empty() && !is_bare {
             let problems = stored.problems.join("; ");
             return Err(DecisionError::Refused(format!(
-                "cannot adopt an incomplete ledger ({problems}); run `aqueduct ledger rebuild`, \
-                 which combines the readable commit records and the local copies of collectors"
+                "cannot adopt an incomplete ledger ({problems}); run `aqueduct ledger rebuild` \
+                 with the same --store, --sink and --data-dir, on the collector that stored last: \
+                 it combines the readable commit records with the local copy in --data-dir"
             )));
         }
         let visible = last_published(&*self.fs, &self.dataset).await?;
@@ -188,7 +189,8 @@ impl Operator {
             return Err(DecisionError::Refused(format!(
                 "nothing to rebuild from: neither the ledger in the store nor its copy in \
                  {directory} has a batch; use the data directory of another collector that has \
-                 stored into this dataset, or start with an empty ledger: `aqueduct ledger adopt`"
+                 stored into this dataset, or start with an empty ledger: run `aqueduct ledger \
+                 adopt` with the same --store, --sink and --data-dir"
             )));
         }
         let mut notes = stored.problems.clone();
@@ -206,9 +208,9 @@ impl Operator {
         if let Some(Published { path, index }) = visible.filter(|file| file.index >= next) {
             notes.push(format!(
                 "{path} was published by commit record {index}, which neither the store nor this \
-                 data directory has; its events are stored again if a channel still has them: to \
-                 prevent this, run `rebuild` with the data directory of the collector that stored \
-                 it"
+                 data directory has; its events are stored twice if a channel still has them: to \
+                 prevent this, run `aqueduct ledger rebuild` with the --data-dir of the collector \
+                 that stored it"
             ));
             // An index that was used before may have taken a file name.
             next = index + 1;
@@ -254,8 +256,9 @@ impl Operator {
         if !there {
             let count = keys.count();
             notes.push(format!(
-                "no file of commit record {} is in the store: its {count} batches count as not \
-                 committed",
+                "none of the data files that commit record {} lists exists in the store, so its \
+                 {count} batches count as not committed: they are stored again if their senders \
+                 still have them, otherwise their events are lost",
                 entry.index
             ));
         }

@@ -4,7 +4,7 @@
 //! Unknown kinds of entries are rejected, because skipping one could repeat a batch.
 
 use bytes::{Bytes, BytesMut};
-use pipeline::KeySet;
+use pipeline::{KeySet, Origin};
 use prost::Message;
 
 use super::dataset::{Token, WriterId, is_inside};
@@ -57,6 +57,30 @@ pub struct StagedFile {
     pub crc: u32,
     /// Events in it.
     pub events: u64,
+    /// Its events by origin, in order; empty if they were not counted.
+    pub shares: Vec<Share>,
+}
+
+/// The events of one origin in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The origin of their batches.
+    pub origin: Origin,
+    /// The events.
+    pub events: u64,
+    /// The first of these batches, by epoch and number.
+    pub first: (u64, u64),
+    /// The last one.
+    pub last: (u64, u64),
+}
+
+impl Share {
+    /// Adds other events of the same origin.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -106,6 +130,19 @@ pub(super) struct FileBody {
     crc: u32,
     #[prost(uint64, tag = "5")]
     events: u64,
+    #[prost(message, repeated, tag = "6")]
+    shares: Vec<ShareBody>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ShareBody {
+    #[prost(bytes = "bytes", tag = "1")]
+    origin: Bytes,
+    #[prost(uint64, tag = "2")]
+    events: u64,
+    /// Epoch and number of the first batch, and of the last one.
+    #[prost(uint64, repeated, tag = "3")]
+    batches: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -182,6 +219,7 @@ impl FileBody {
             len: file.len,
             crc: file.crc,
             events: file.events,
+            shares: file.shares.iter().map(ShareBody::from_share).collect(),
         }
     }
 
@@ -190,8 +228,28 @@ impl FileBody {
         if !is_inside(&self.temp) || !is_inside(&self.target) {
             return Err(EntryError::Damaged { problem: "invalid path" });
         }
-        let Self { temp, target, len, crc, events } = self;
-        Ok(StagedFile { temp, target, len, crc, events })
+        let Self { temp, target, len, crc, events, shares } = self;
+        let shares = shares.into_iter().map(ShareBody::into_share).collect::<Result<_, _>>()?;
+        Ok(StagedFile { temp, target, len, crc, events, shares })
+    }
+}
+
+impl ShareBody {
+    fn from_share(share: &Share) -> Self {
+        let Share { origin, events, first, last } = *share;
+        let batches = vec![first.0, first.1, last.0, last.1];
+        Self { origin: Bytes::copy_from_slice(&origin.0), events, batches }
+    }
+
+    fn into_share(self) -> Result<Share, EntryError> {
+        let damaged = EntryError::Damaged { problem: "invalid share of an origin" };
+        let (Ok(origin), &[epoch, number, last_epoch, last_number]) =
+            (self.origin.as_ref().try_into(), &self.batches[..])
+        else {
+            return Err(damaged);
+        };
+        let (first, last) = ((epoch, number), (last_epoch, last_number));
+        Ok(Share { origin: Origin(origin), events: self.events, first, last })
     }
 }
 

@@ -41,8 +41,9 @@ pub enum LedgerError {
     },
     /// A staged file has another length than what was written to it.
     #[error(
-        "the uncommitted file {path} is {actual} bytes long instead of {expected}; its batches are \
-         written again"
+        "the uncommitted file {path} is {actual} bytes long instead of {expected}, so another \
+         program changed it; its batches are written again; no event is lost; find the program \
+         that writes below `_aqueduct`"
     )]
     Length {
         /// The file.
@@ -88,13 +89,15 @@ pub enum LedgerError {
     /// Another collector has fenced this author; its staged files may be deleted.
     #[error(
         "another collector considered this one stopped and excluded it from the commit ledger \
-         (fencing); no event is lost: the sink reopens and writes uncommitted batches again"
+         (fencing); no event is lost: the sink reopens and writes uncommitted batches again; no \
+         action needed unless this repeats"
     )]
     Fenced,
     /// The prepared entry is missing, and the index is free: nothing was committed.
     #[error(
-        "the prepared commit record {path} was deleted before the commit; its batches are written \
-         again"
+        "the prepared commit record {path} was deleted before the commit; no event is lost, its \
+         batches are written again; if this repeats, find the program that deletes files below \
+         `_aqueduct`"
     )]
     Withdrawn {
         /// The prepared entry.

@@ -23,7 +23,7 @@ pub enum EntryError {
     /// The file does not begin as it should.
     #[error(
         "the file does not begin like a file of a commit ledger: another program wrote or changed \
-         it"
+         it; restore it from a snapshot or the trash"
     )]
     Foreign,
     /// A newer program wrote it.
@@ -37,7 +37,11 @@ pub enum EntryError {
         found: u32,
     },
     /// Length or checksum do not fit.
-    #[error("the file is damaged: {problem}")]
+    #[error(
+        "the file is damaged ({problem}): restore it from a snapshot or the trash; if that is \
+         impossible, stop the collector and run `aqueduct ledger rebuild --store URL --sink NAME \
+         --data-dir DATA_DIR`"
+    )]
     Damaged {
         /// The part that is invalid.
         problem: &'static str,
@@ -46,7 +50,10 @@ pub enum EntryError {
     #[error("a newer program wrote this kind of commit record: upgrade this one")]
     Unknown,
     /// The entry is at another index than its own.
-    #[error("the file of commit record {place} contains record {said}; it was copied or renamed")]
+    #[error(
+        "the file of commit record {place} contains record {said}; it was copied or renamed; \
+         restore the right file from a snapshot or the trash"
+    )]
     Misplaced {
         /// The index in it.
         said: u64,

@@ -12,6 +12,7 @@
 //!   table/<number>                      how far a table of a catalog got
 //!   receipts/<roll>                     directories that are due for a receipt
 //!   edges/, waivers/                    how far the edges got, and which ones an operator waived
+//!   lineage/, properties/               receipts that other systems do not have yet
 //!   merging/                            where a store prepares a merge, if it has to
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
 //! <prefix>/2026-11-20/…                 visible files, named by the entry that published them
@@ -80,7 +81,7 @@ pub use audit::{Audit, Contents, Place, VisibleFile, VisibleFiles, is_lines};
 pub use change::Change;
 pub use dataset::{BOOKS, Dataset, Token, WriterId};
 pub use decide::{Decided, DecisionError, KnownState, Operator};
-pub use entry::{Entry, Kind, StagedFile};
+pub use entry::{Entry, Kind, Share, StagedFile};
 pub use error::LedgerError;
 pub use frame::EntryError;
 pub use memory::{Memory, Remembered, Turns};

@@ -146,7 +146,9 @@ impl Ledger {
             let (directory, error) = (merge.directory(), &error as &dyn std::error::Error);
             warn!(
                 directory,
-                error, "cannot merge the small files of a directory; no event is lost; retrying"
+                error,
+                "cannot merge the small files of a directory; no event is lost; retrying; fix the \
+                 cause in `error`"
             );
         }
         Ok(false)

@@ -9,6 +9,10 @@
 //!                            receipts/<roll>          a receipt, or the record of a late file
 //!                            edges/<random>           how far edges got: no work
 //!                            waivers/<random>         edges that an operator has waived: no work
+//!                            leaves/<random>          edges that have left: no work
+//!                            lineage/<hash>           a receipt or a record that a server of
+//!                                                     OpenLineage does not have yet
+//!                            properties/<hash>        the same for a partition of a table
 //! ```
 //!
 //! A note is in the store before the entry with its directories, so no directory gets files without
@@ -42,6 +46,12 @@ pub enum NoteKind {
     Edges,
     /// Edges that an operator has waived. The places are of the caller's own form.
     Waiver,
+    /// Edges that an operator has declared to have left. The places are of the caller's own form.
+    Leave,
+    /// A receipt or a record of late files is sent to a server of OpenLineage.
+    Lineage,
+    /// A receipt or a record of late files is written to a partition of a table.
+    Properties,
 }
 
 impl NoteKind {
@@ -55,6 +65,9 @@ impl NoteKind {
             Self::Receipt => "receipts",
             Self::Edges => "edges",
             Self::Waiver => "waivers",
+            Self::Leave => "leaves",
+            Self::Lineage => "lineage",
+            Self::Properties => "properties",
         }
     }
 }

@@ -8,6 +8,7 @@ use storage::{FileSystem, FsError, split};
 
 use super::audit::{index_of, reader};
 use super::dataset::{Dataset, Token};
+use super::entry::{Share, StagedFile};
 use super::error::LedgerError;
 use super::notes::{NoteKind, NotedPlace};
 use super::store::{Ledger, write_file};
@@ -24,8 +25,12 @@ pub struct CommittedFile {
     pub temp: String,
     /// Index of the entry.
     pub entry: u64,
+    /// Its size.
+    pub bytes: u64,
     /// Events in it.
     pub events: u64,
+    /// Its events by origin; empty if they were not counted.
+    pub shares: Vec<Share>,
 }
 
 impl Ledger {
@@ -92,6 +97,28 @@ impl Ledger {
         Ok(names)
     }
 
+    /// Returns the directories below the prefix that contain a file of this name. Skips directories
+    /// that readers skip: names with `_` or `.` at the beginning.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn directories_with(&self, name: &str) -> Result<Vec<String>, LedgerError> {
+        let (mut found, mut unread) = (Vec::new(), vec![String::new()]);
+        while let Some(directory) = unread.pop() {
+            let path = self.dataset.published(&directory);
+            for listed in self.list(path.trim_end_matches('/')).await? {
+                if listed.directory && !listed.name.starts_with(['_', '.']) {
+                    unread
+                        .push(format!("{directory}/{}", listed.name).trim_matches('/').to_owned());
+                } else if !listed.directory && listed.name == name {
+                    found.push(directory.clone());
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Returns the index of the entry that has published a file of this name; `None` if it is not a
     /// file of this dataset.
     pub fn entry_of(&self, name: &str) -> Option<u64> {
@@ -118,9 +145,10 @@ impl Ledger {
                 for file in files {
                     let (directory, name) =
                         file.target.rsplit_once('/').unwrap_or(("", &file.target));
-                    let (name, temp, events) = (name.to_owned(), file.temp, file.events);
-                    let files = by_directory.entry(directory.to_owned()).or_default();
-                    files.push(CommittedFile { name, temp, entry, events });
+                    let (name, files) =
+                        (name.to_owned(), by_directory.entry(directory.to_owned()).or_default());
+                    let StagedFile { temp, len: bytes, events, shares, .. } = file;
+                    files.push(CommittedFile { name, temp, entry, bytes, events, shares });
                 }
             }
             next = read.end;
@@ -136,13 +164,14 @@ impl Ledger {
         &self,
         kind: NoteKind,
         token: Token,
-        place: &NotedPlace,
+        places: &[NotedPlace],
     ) -> Result<(), LedgerError> {
         let target = self.dataset.note(kind, &token.to_string());
         let staged = self.dataset.staged(&format!("{token}.note"));
         self.fs.mkdirs(split(&target).0).await?;
-        let line = format!("{} {}\n", place.at, place.directory);
-        write_file(&*self.fs, &staged, Bytes::from(line)).await?;
+        let lines = places.iter().map(|place| format!("{} {}\n", place.at, place.directory));
+        let content = Bytes::from(lines.collect::<String>());
+        write_file(&*self.fs, &staged, content).await?;
         self.fs.rename(&staged, &target).await?;
         Ok(())
     }

@@ -13,7 +13,7 @@ use support::mutant;
 use tracing::debug;
 
 use super::dataset::{Dataset, Token, WriterId};
-use super::entry::{Entry, StagedFile};
+use super::entry::{Entry, Share, StagedFile};
 use super::error::LedgerError;
 use super::idle::Watch;
 use super::memory::Memory;
@@ -90,6 +90,8 @@ pub struct RollFile {
     pub crc: u32,
     /// Events in it.
     pub events: u64,
+    /// Its events by origin, in order; empty if they were not counted.
+    pub shares: Vec<Share>,
 }
 
 /// The result of a roll.
@@ -233,8 +235,8 @@ impl Ledger {
                 "" => name,
                 directory => format!("{directory}/{name}"),
             };
-            let RollFile { temp, len, crc, events, .. } = file;
-            StagedFile { temp: temp.clone(), target, len: *len, crc: *crc, events: *events }
+            let RollFile { temp, directory: _, len, crc, events, shares } = file.clone();
+            StagedFile { temp, target, len, crc, events, shares }
         };
         roll.files.iter().enumerate().map(target).collect()
     }

@@ -103,8 +103,8 @@ impl Ledger {
         info!(
             ledger, %identity, entries, batches,
             "using the existing commit ledger, which this data directory does not know yet; if it \
-             may be an older copy, run `aqueduct ledger show` on a collector that has used it \
-             before",
+             may be an older copy, run `aqueduct ledger show --store URL --sink NAME --data-dir \
+             DATA_DIR` on a collector that has used it before",
         );
     }
 

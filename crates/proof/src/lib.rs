@@ -4,15 +4,19 @@
 //!  accounts: batches that each channel accepted, and holds ──┐
 //!                                                            ├─► report, channel by channel
 //!  commit ledgers: batches in visible files ─────────────────┘
+//!    ▲
+//!  Iceberg table of these files: their rows ([`table`])
 //! ```
 //!
 //! Nothing is changed. Data files are read only if [`Request::deep`] is set.
 
 mod report;
+mod table;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use components_hdfs::hdfs::completeness::{ReceiptAudit, audit_receipts};
 use components_hdfs::hdfs::place;
 use components_hdfs::hdfs::store::{self, Access};
 use ledger::{Audit, BOOKS, Contents, Dataset, LedgerError};
@@ -20,14 +24,17 @@ use pipeline::{Account, Env};
 use storage::{FileSystem, FsError, StoreUrl};
 use thiserror::Error;
 
-pub use report::{Report, Verdict};
+use table::{SeenTable, TableProof};
 
-/// The reason why a store or its ledger cannot be read.
+pub use report::{Report, Verdict};
+pub use table::{TableReadError, TableSource};
+
+/// Why a store cannot be opened.
 #[derive(Debug, Error)]
-pub enum ProofError {
+pub enum StoreError {
     /// The URL is not that of a store.
     #[error("--store {url} is invalid: {problem}")]
-    Store {
+    Invalid {
         /// The URL.
         url: String,
         /// The problem with it.
@@ -45,6 +52,37 @@ pub enum ProofError {
         #[source]
         source: FsError,
     },
+}
+
+impl StoreError {
+    /// Creates the error for a URL that is not that of a store.
+    pub fn invalid(url: &str, problem: String) -> Self {
+        Self::Invalid { url: url.to_owned(), problem }
+    }
+}
+
+/// Opens the store of a URL.
+///
+/// # Errors
+/// The URL is invalid, or the store cannot be reached.
+pub fn open_store(
+    url: &str,
+    access: &Access,
+    env: &Env,
+) -> Result<(StoreUrl, Arc<dyn FileSystem>), StoreError> {
+    let parsed =
+        StoreUrl::parse(url).map_err(|error| StoreError::invalid(url, error.to_string()))?;
+    let fs = store::open(&parsed, access, env)
+        .map_err(|source| StoreError::Connect { url: url.to_owned(), source })?;
+    Ok((parsed, fs))
+}
+
+/// The reason why a store or its ledger cannot be read.
+#[derive(Debug, Error)]
+pub enum ProofError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// No sink has a ledger there.
     #[error("no sink has a ledger below {path}: set --store to the `url` of the sink")]
     NoLedger {
@@ -59,6 +97,12 @@ pub enum ProofError {
         /// The names of the sinks.
         names: String,
     },
+    /// The table cannot be read.
+    #[error("cannot read the table of --table; check it, and the access to the store")]
+    Table(#[from] TableReadError),
+    /// A table was given for several stores.
+    #[error("--table needs exactly one --store: the one with the files of the table")]
+    TableOfSeveral,
     /// The ledger cannot be read.
     #[error("cannot read the commit ledger of {url}; check the network and the permissions")]
     Ledger {
@@ -79,6 +123,8 @@ pub struct Request {
     pub sink: Option<String>,
     /// Reads every visible file, and compares it with the ledger.
     pub deep: bool,
+    /// The Iceberg table of the files.
+    pub table: Option<TableSource>,
     /// A retention job may have deleted files committed before this time.
     pub expired: Option<SystemTime>,
 }
@@ -89,6 +135,8 @@ struct Audited {
     sink: String,
     audit: Audit,
     contents: Option<Contents>,
+    receipts: ReceiptAudit,
+    table: Option<TableProof>,
 }
 
 /// Compares `accounts` with the ledgers of the stores. Read the accounts before this call: a batch
@@ -101,6 +149,9 @@ pub async fn prove(
     request: &Request,
     env: &Env,
 ) -> Result<Report, ProofError> {
+    if request.table.is_some() && request.stores.len() > 1 {
+        return Err(ProofError::TableOfSeveral);
+    }
     let mut audited = Vec::new();
     for url in &request.stores {
         audited.push(audit(url, request, env).await?);
@@ -139,11 +190,9 @@ pub struct Opened {
 /// # Errors
 /// The store cannot be reached, or the sink is ambiguous.
 pub async fn opened(url: &str, sink: Option<&str>, env: &Env) -> Result<Opened, ProofError> {
-    let wrong = |problem: String| ProofError::Store { url: url.to_owned(), problem };
-    let parsed = StoreUrl::parse(url).map_err(|error| wrong(error.to_string()))?;
+    let (parsed, fs) = open_store(url, &Access::default(), env)?;
+    let wrong = |problem: String| StoreError::invalid(url, problem);
     let prefix = place::prefix(parsed.path()).map_err(wrong)?;
-    let connected = store::open(&parsed, &Access::default(), env);
-    let fs = connected.map_err(|source| ProofError::Connect { url: url.to_owned(), source })?;
     let sink = match sink {
         Some(sink) => place::name(sink),
         None => only_sink(&*fs, &prefix).await?,
@@ -155,6 +204,11 @@ pub async fn opened(url: &str, sink: Option<&str>, env: &Env) -> Result<Opened, 
 async fn audit(url: &str, request: &Request, env: &Env) -> Result<Audited, ProofError> {
     let Opened { fs, dataset, sink } = opened(url, request.sink.as_deref(), env).await?;
     let failed = |source| ProofError::Ledger { url: url.to_owned(), source };
+    // First: an entry that is added in the meantime must not look missing in the ledger.
+    let table = match &request.table {
+        Some(source) => Some(SeenTable::read(source, &fs, env).await?),
+        None => None,
+    };
     loop {
         let audit = Audit::read(fs.clone(), dataset.clone()).await.map_err(failed)?;
         let contents = match request.deep {
@@ -164,7 +218,13 @@ async fn audit(url: &str, request: &Request, env: &Env) -> Result<Audited, Proof
         // A merge of small files may have moved some while they were read: read them again.
         let overtaken = audit.is_overtaken(fs.clone(), dataset.clone()).await;
         if !request.deep || !overtaken.map_err(failed)? {
-            return Ok(Audited { url: url.to_owned(), sink, audit, contents });
+            let table = match table {
+                Some(seen) => Some(seen.compare(&audit, &dataset).map_err(TableReadError::from)?),
+                None => None,
+            };
+            let receipts = audit_receipts(fs, dataset, &audit, request.expired);
+            let receipts = receipts.await.map_err(failed)?;
+            return Ok(Audited { url: url.to_owned(), sink, audit, contents, receipts, table });
         }
     }
 }

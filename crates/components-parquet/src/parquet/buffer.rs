@@ -92,10 +92,13 @@ impl Buffer {
                 bytes.reverse();
                 values.push(ByteArray::from(&bytes[..]).into());
             }
-            (Values::Bytes(texts, ends), Value::Bytes(value)) => {
-                texts.extend_from_slice(&value);
+            (
+                Values::Bytes(texts, ends),
+                value @ (Value::Bytes(_) | Value::Text(_) | Value::Json(_)),
+            ) => {
+                let length = value.put(texts);
                 ends.push(texts.len());
-                return value.len();
+                return length;
             }
             _ => unreachable!("a value has the type of its column"),
         }

@@ -134,7 +134,8 @@ pub fn settings(samples: Samples<'_>) -> Result<String, Problem> {
         Samples::Avro(bytes) => {
             let mut at = 0;
             let head = Head::read(&mut Bytes::new(&mut Cursor::new(bytes), &mut at));
-            let head = head.map_err(|error| error.to_string())?.ok_or("the sample is empty")?;
+            let head = head.map_err(|error| error.to_string())?;
+            let head = head.ok_or("the sample has no events; pass others")?;
             let schema: Json = serde_json::from_str(&head.literal).map_err(|it| it.to_string())?;
             out += "format = \"avro\"\n";
             let columns = of_record(&schema)?;
@@ -148,13 +149,13 @@ pub fn settings(samples: Samples<'_>) -> Result<String, Problem> {
 fn lines(text: &str) -> Result<impl Iterator<Item = (usize, &str)>, Problem> {
     let lines = text.lines().zip(1..).map(|(line, number)| (number, line));
     let mut lines = lines.filter(|(_, line)| !line.trim().is_empty()).peekable();
-    lines.peek().ok_or("the sample is empty")?;
+    lines.peek().ok_or("the sample has no events; pass others")?;
     Ok(lines)
 }
 
 /// Parses the names in a first line.
 fn names(text: &str, delimiter: u8) -> Result<Vec<String>, Problem> {
-    let (number, line) = lines(text)?.next().ok_or("the sample is empty")?;
+    let (number, line) = lines(text)?.next().ok_or("the sample has no events; pass others")?;
     // A line has at most one more value than it has bytes.
     for count in 1..=line.len() + 1 {
         let csv = Csv::new((0..count).map(|it| it.to_string()).collect(), delimiter);
@@ -166,7 +167,7 @@ fn names(text: &str, delimiter: u8) -> Result<Vec<String>, Problem> {
             return Ok(names);
         }
     }
-    Err(format!("line {number}: cannot read the column names"))
+    Err(format!("line {number}: cannot read the column names; separate them by `--delimiter`"))
 }
 
 /// Returns the fields of a record, with their column types; `None` for a field that is always null.
@@ -331,12 +332,17 @@ columns = [
 "#;
         assert_eq!(text, expected);
         for (samples, problem) in [
-            ("", "the sample is empty"),
-            ("a,b\n1\n", "line 2: other columns than there are names"),
+            ("", "the sample has no events; pass others"),
+            (
+                "a,b\n1\n",
+                "line 2: the number of values in the line differs from the number of names \
+                 in `fields`",
+            ),
         ] {
             assert_eq!(settings(Samples::Csv(samples, b',')), Err(problem.to_owned()));
         }
-        assert!(settings(Samples::Json("{}\n[]")).unwrap_err().starts_with("line 2: no object"));
+        let error = settings(Samples::Json("{}\n[]")).unwrap_err();
+        assert!(error.starts_with("line 2: the body is not a JSON object"), "{error}");
     }
 
     #[test]
@@ -368,7 +374,8 @@ columns = [
             ]
         );
         assert!(settings(Samples::Avro(b"x")).is_err());
-        assert_eq!(settings(Samples::Avro(b"")), Err("the sample is empty".to_owned()));
+        let empty = Err("the sample has no events; pass others".to_owned());
+        assert_eq!(settings(Samples::Avro(b"")), empty);
     }
 
     /// The encoder accepts the settings and the samples.

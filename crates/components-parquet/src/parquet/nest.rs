@@ -66,8 +66,14 @@ impl<'w, 'e> Walk<'w, 'e> {
             path.reverse();
             let path = path.join(".");
             match problem {
-                Some(problem) => format!("column `{path}` ({kind}) does not accept {problem}"),
-                None => format!("column `{path}` ({kind}) is required, but missing or null"),
+                Some(problem) => format!(
+                    "column `{path}` ({kind}) does not accept {problem}; correct the event, or the \
+                     type of the column in the encoder"
+                ),
+                None => format!(
+                    "column `{path}` ({kind}) is required, but missing or null in the event; \
+                     correct the event, or set `required = false`"
+                ),
             }
         })
     }
@@ -178,7 +184,8 @@ impl<'w, 'e> Walk<'w, 'e> {
 
     fn cell(&mut self, leaf: usize, value: Value<'e>, place: Place) -> Result<(), Problem> {
         let left = self.left.checked_sub(1);
-        self.left = left.ok_or("more than 16,777,216 values in one event")?;
+        self.left =
+            left.ok_or("the event has more than 16,777,216 values; split it at the sender")?;
         (self.each)(Cell { leaf, value, def: place.def, rep: place.rep });
         Ok(())
     }

@@ -22,7 +22,10 @@ pub(super) struct Paths {
 }
 
 /// The error for a body that is not JSON.
-const NO_OBJECT: Unread = Unread::Body(Cow::Borrowed("the body is not a JSON object"));
+const NO_OBJECT: Unread = Unread::Body(Cow::Borrowed(
+    "the body is not a JSON object, from which the columns get their values; correct the event, or \
+     set `format` of the encoder",
+));
 
 /// Why a body has no values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +85,11 @@ impl Paths {
         found: &mut [Found<'e>],
     ) -> Result<(), Unread> {
         if datum.value() != Item::Named {
-            return Err(Unread::Body("the body is not an Avro record".into()));
+            return Err(Unread::Body(
+                "the body is not an Avro record, from which the columns get their values; correct \
+                 the event, or set `format` of the encoder"
+                    .into(),
+            ));
         }
         let mut problem = None;
         datum.each(|name, inner| {

@@ -76,14 +76,13 @@ impl Rows {
         let is_flat = self.columns.iter().all(|column| column.kind().is_some());
         let bound = || self.body.text_bound(events, &self.columns);
         let Some(within) = is_flat.then(bound).flatten() else {
-            let mut bytes = 0;
+            let (mut bytes, mut text) = (0, Vec::new());
             self.read(events, |_, row| {
                 // Events that do not fit are not written.
                 let _fits = row.each(|Cell { leaf, value, .. }| {
                     bytes += self.leaves[leaf].kind.cost();
-                    if let Value::Bytes(text) = value {
-                        bytes += text.len() as u64;
-                    }
+                    text.clear();
+                    bytes += value.put(&mut text) as u64;
                 });
             });
             return bytes;
@@ -167,15 +166,27 @@ impl fmt::Display for Misfit<'_> {
             Self::Nested(reason) => f.write_str(reason),
             Self::Within(column, problem) => {
                 let Field { name, .. } = &column.field;
-                write!(f, "column `{name}`: its path needs an object, but the event has {problem}")
+                write!(
+                    f,
+                    "column `{name}`: its path needs an object, but the event has {problem}; \
+                     correct the event, or `path` of the column"
+                )
             }
             Self::Missing(column) => {
                 let Field { name, shape, .. } = &column.field;
-                write!(f, "column `{name}` ({shape}) is required, but missing or null")
+                write!(
+                    f,
+                    "column `{name}` ({shape}) is required, but missing or null in the event; \
+                     correct the event, or set `required = false`"
+                )
             }
             Self::Value(column, problem) => {
                 let Field { name, shape, .. } = &column.field;
-                write!(f, "column `{name}` ({shape}) does not accept {problem}")
+                write!(
+                    f,
+                    "column `{name}` ({shape}) does not accept {problem}; correct the event, or \
+                     the type of the column in the encoder"
+                )
             }
         }
     }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 pub(super) use self::avro::noun;
 pub use self::typed::accepted;
-use ::rows::Wide;
+use ::rows::{Value as Typed, Wide};
 
 use super::kind::{ColumnType, DIGITS_FIXED16, Kind};
 
@@ -27,7 +27,7 @@ pub(super) enum Found<'a> {
     /// An Avro value.
     Avro(Datum<'a>),
     /// A value of a typed row.
-    Typed(::rows::Value<'a>),
+    Typed(Typed<'a>),
 }
 
 /// A value of a column's type.
@@ -40,6 +40,10 @@ pub(super) enum Value<'a> {
     Float(f32),
     Double(f64),
     Bytes(Cow<'a, [u8]>),
+    /// The text of a value of a typed row. It is formatted when it is stored.
+    Text(Typed<'a>),
+    /// The JSON of such a value.
+    Json(Typed<'a>),
     /// A decimal with 19 to 38 digits.
     Fixed(i128),
     /// A decimal with more digits.
@@ -47,10 +51,26 @@ pub(super) enum Value<'a> {
 }
 
 impl Value<'_> {
+    /// Appends the bytes of a text, and returns their number; 0 for other values.
+    pub(super) fn put(&self, out: &mut Vec<u8>) -> usize {
+        let before = out.len();
+        match self {
+            Self::Bytes(bytes) => out.extend_from_slice(bytes),
+            Self::Text(value) => value.put_text(out),
+            Self::Json(value) => value.put_json(out),
+            _ => {}
+        }
+        out.len() - before
+    }
+
     /// Copies the text.
     pub(super) fn into_owned(self) -> Value<'static> {
         match self {
-            Self::Bytes(text) => Value::Bytes(text.into_owned().into()),
+            Self::Bytes(_) | Self::Text(_) | Self::Json(_) => {
+                let mut bytes = Vec::new();
+                self.put(&mut bytes);
+                Value::Bytes(bytes.into())
+            }
             Self::Null => Value::Null,
             Self::Bool(it) => Value::Bool(it),
             Self::Int32(it) => Value::Int32(it),

@@ -193,9 +193,9 @@ impl Group {
         self.body.push('}');
         if let Some(column) = self.columns.iter().find(|it| !it.is_between_rows()) {
             return Err(malformed(format!(
-                "the column `{}` of row group {} is damaged: its levels do not match the other \
-                 columns",
-                column.path, self.number
+                "the file is damaged: in row group {}, the column `{}` has another number of rows \
+                 than the other columns; write the file again",
+                self.number, column.path
             )));
         }
         if self.problem.is_some() {

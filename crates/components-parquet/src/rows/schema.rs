@@ -145,7 +145,10 @@ fn value(
         }
         Some(Is(expected)) if *expected == kind => Ok(reader.skip(kind)?),
         None => Ok(reader.skip(kind)?),
-        Some(_) => Err(format!("the field {id} of the schema has an unexpected type").into()),
+        Some(_) => Err(format!(
+            "the file is damaged: the field {id} of its metadata has an unexpected type"
+        )
+        .into()),
     }
 }
 

@@ -2,13 +2,10 @@
 
 use formats::avro::schema::value::{Datum, Value as AvroValue};
 
-use super::{DATA, ListedManifest};
+use super::{DATA, DELETED, ListedManifest};
 use crate::TableError;
 use crate::avro;
 use crate::metadata::Table;
-
-/// Status of a file that a snapshot removes.
-const DELETED: i64 = 2;
 
 /// A data file of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,16 +30,25 @@ pub fn data_files<E: From<TableError>>(
     let Some(snapshot) = &table.snapshot else { return Ok(files) };
     let list = read(snapshot.manifest_list.as_deref().unwrap_or_default())?;
     for manifest in ListedManifest::read_list(&list)? {
-        let content = read(manifest.url())?;
-        avro::read(&content, |entry| {
-            files.extend(ListedFile::read(entry)?);
-            Ok(())
-        })?;
+        files.extend(ListedFile::read_manifest(&read(manifest.url())?)?);
     }
     Ok(files)
 }
 
 impl ListedFile {
+    /// Returns the data files of a manifest.
+    ///
+    /// # Errors
+    /// The manifest is malformed, or has delete files.
+    pub fn read_manifest(content: &[u8]) -> Result<Vec<Self>, TableError> {
+        let mut files = Vec::new();
+        avro::read(content, |entry| {
+            files.extend(Self::read(entry)?);
+            Ok(())
+        })?;
+        Ok(files)
+    }
+
     /// Reads an entry of a manifest; `None` if it removes a file.
     fn read(entry: Datum<'_>) -> Result<Option<Self>, TableError> {
         let (mut status, mut content, mut file) = (None, DATA, Self::default());
@@ -65,10 +71,12 @@ impl ListedFile {
         match status {
             Some(DELETED) => Ok(None),
             _ if content != DATA => Err(TableError::Unsupported {
-                problem: "has delete files, which are not supported".to_owned(),
+                problem: "has delete files, which are not supported; compact the table, or use \
+                          another table"
+                    .to_owned(),
             }),
             Some(_) if is_whole && !file.url.is_empty() => Ok(Some(file)),
-            _ => Err(TableError::malformed("an entry of a manifest has no file")),
+            _ => Err(TableError::malformed("an entry of a manifest names no file")),
         }
     }
 }

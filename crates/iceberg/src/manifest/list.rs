@@ -4,24 +4,24 @@ use formats::avro::datum::{put_bytes, put_long};
 use formats::avro::schema::value::{Datum, Value as AvroValue};
 use serde_json::json;
 
-use super::{DATA, NewManifest, Summary};
+use super::{DATA, NewManifest, OWN, Summary};
 use crate::TableError;
 use crate::avro::{self, container, field, optional, put_optional, record};
 
 /// A manifest of a snapshot, as its list describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListedManifest {
-    path: String,
-    length: i64,
-    spec_id: i64,
-    content: i64,
-    sequence: i64,
-    min_sequence: i64,
-    snapshot: i64,
+    pub(super) path: String,
+    pub(super) length: i64,
+    pub(super) spec_id: i64,
+    pub(super) content: i64,
+    pub(super) sequence: i64,
+    pub(super) min_sequence: i64,
+    pub(super) snapshot: i64,
     /// Added, existing and deleted files, and their rows.
-    counts: [i64; 6],
-    partitions: Option<Vec<Summary>>,
-    key_metadata: Option<Vec<u8>>,
+    pub(super) counts: [i64; 6],
+    pub(super) partitions: Option<Vec<Summary>>,
+    pub(super) key_metadata: Option<Vec<u8>>,
 }
 
 /// Names of the counts, with the names of older writers.
@@ -54,6 +54,18 @@ impl ListedManifest {
     /// Returns the URL of the manifest.
     pub fn url(&self) -> &str {
         &self.path
+    }
+
+    /// Returns whether this program has written it.
+    pub(super) fn is_own(&self) -> bool {
+        let is_named = self.path.rsplit('/').next().is_some_and(|name| name.starts_with(OWN));
+        is_named && self.content == DATA && self.key_metadata.is_none()
+    }
+
+    /// Returns the number of files that the table has, and of their rows.
+    pub(super) fn live(&self) -> (i64, i64) {
+        let [added, existing, _, added_rows, existing_rows, _] = self.counts;
+        (added + existing, added_rows + existing_rows)
     }
 
     /// Reads a manifest list.

@@ -28,6 +28,7 @@ fn commit() -> Entry {
         len: 12,
         crc: 0xdead_beef,
         events: 3,
+        shares: vec![Share { origin: Origin([7; 16]), events: 3, first: (1, 2), last: (1, 9) }],
     };
     entry(Kind::Commit { keys: (0..900).map(key).collect(), files: vec![file] })
 }

@@ -83,7 +83,8 @@ mod tests {
     }
 
     fn file(target: &str) -> StagedFile {
-        StagedFile { temp: "t".into(), target: target.into(), len: 10, crc: 0, events: 1 }
+        let (temp, target, shares) = ("t".into(), target.into(), Vec::new());
+        StagedFile { temp, target, len: 10, crc: 0, events: 1, shares }
     }
 
     #[test]

@@ -11,6 +11,17 @@ use aqueduct_ledger::{
 use crate::harness::{author, key, options, put, roll, whole};
 use crate::site::{ENTRY, LEDGER, NAME, Site};
 
+/// Returns a site with the copy of its ledger that lacks the last two of five batches.
+async fn restored() -> Site {
+    let site = Site::new();
+    let mut ledger = site.open(1).await.unwrap();
+    site.commit(&mut ledger, 0..3).await;
+    let copy = site.copy().await;
+    site.commit(&mut ledger, 3..5).await;
+    site.restore(copy).await;
+    site
+}
+
 fn settled(decided: &Decided) -> u64 {
     decided.standing.view.settled().keys.count()
 }
@@ -73,12 +84,7 @@ async fn entries_that_are_missing_in_front_or_between_are_a_hole_for_everybody()
 
 #[tokio::test]
 async fn an_older_copy_is_refused_also_when_it_has_grown_again() {
-    let site = Site::new();
-    let mut ledger = site.open(1).await.unwrap();
-    site.commit(&mut ledger, 0..3).await;
-    let copy = site.copy().await;
-    site.commit(&mut ledger, 3..5).await;
-    site.restore(copy).await;
+    let site = restored().await;
     let shorter = site.refused(1).await;
     assert!(matches!(shorter, Change::Shorter { expected: 5, found: 3, .. }), "{shorter:?}");
     // A collector without a memory is stopped by visible files; without those it cannot know.
@@ -317,12 +323,7 @@ async fn a_rebuild_publishes_committed_files_or_drops_their_entry() {
 
 #[tokio::test]
 async fn an_adopted_ledger_is_taken_as_it_is_and_numbered_on() {
-    let site = Site::new();
-    let mut ledger = site.open(1).await.unwrap();
-    site.commit(&mut ledger, 0..3).await;
-    let copy = site.copy().await;
-    site.commit(&mut ledger, 3..5).await;
-    site.restore(copy).await;
+    let site = restored().await;
     assert_eq!(settled(&site.operator(1).adopt().await.unwrap()), 3);
     let mut ledger = site.open(1).await.unwrap();
     assert!(ledger.view().next() >= 5, "no file name comes again");

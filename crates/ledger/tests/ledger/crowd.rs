@@ -35,6 +35,7 @@ fn an_entry_of_ten_thousand_origins_fits_256_kib() {
         len: 127 << 20,
         crc: u32::MAX,
         events: 1_000_000,
+        shares: Vec::new(),
     };
     let kind = Kind::Commit { keys, files: vec![file] };
     let entry = Entry { index: 12_345, author: author(1), attempt: Token([9; 16]), kind };

@@ -72,6 +72,17 @@ impl Site {
         Arc::new(Rooted { local, site: self.clone(), step, calls })
     }
 
+    /// Returns a watched site with four committed batches, and its plain store.
+    async fn watched() -> (Self, Arc<Rooted>) {
+        let site = Self::new();
+        let plain = site.plain();
+        let mut ledger = open(plain.clone(), 1).await.unwrap();
+        committed(&*plain, &mut ledger, 1, 0..4).await;
+        site.look();
+        site.watched.store(true, Ordering::SeqCst);
+        (site, plain)
+    }
+
     fn plain(&self) -> Arc<Rooted> {
         self.store(env::real().disk, None)
     }
@@ -221,12 +232,7 @@ impl FileOver for KilledFile {
 #[tokio::test(start_paused = true)]
 async fn a_merge_on_a_disk_that_is_killed_at_any_call_is_finished_by_another() {
     for at in 0.. {
-        let site = Site::new();
-        let plain = site.plain();
-        let mut ledger = open(plain.clone(), 1).await.unwrap();
-        committed(&*plain, &mut ledger, 1, 0..4).await;
-        site.look();
-        site.watched.store(true, Ordering::SeqCst);
+        let (site, plain) = Site::watched().await;
         let (calls, counts) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let disk = env::real().disk;
         let killed = Killed { disk, site: site.clone(), at, calls, counts };
@@ -251,12 +257,7 @@ async fn a_merge_on_a_disk_that_is_killed_at_any_call_is_finished_by_another() {
 #[tokio::test(start_paused = true)]
 async fn a_merger_resumed_after_another_finished_changes_nothing() {
     for at in 0.. {
-        let site = Site::new();
-        let plain = site.plain();
-        let mut ledger = open(plain.clone(), 1).await.unwrap();
-        committed(&*plain, &mut ledger, 1, 0..4).await;
-        site.look();
-        site.watched.store(true, Ordering::SeqCst);
+        let (site, plain) = Site::watched().await;
         let store = plain.clone();
         let step: Step = Box::new(move |call| {
             let store = store.clone();

@@ -108,7 +108,8 @@ async fn stage(fs: &dyn FileSystem, prefix: &str, number: u8, keys: KeySet) -> R
     fs.mkdirs(&dataset.staged(&desk)).await.unwrap();
     let temp = format!("{desk}/{token}.0");
     put(fs, &dataset.staged(&temp), "line\n").await;
-    let file = RollFile { temp, directory: "day".into(), len: 5, crc: 0, events: 1 };
+    let (directory, shares) = ("day".into(), Vec::new());
+    let file = RollFile { temp, directory, len: 5, crc: 0, events: 1, shares };
     Roll { token, keys, files: vec![file] }
 }
 

@@ -136,7 +136,8 @@ async fn commit(fs: &dyn FileSystem, ledger: &mut Ledger, by: u8, number: u64) {
     let mut writer = fs.create(&dataset.staged(&temp), CreateOptions::default()).await.unwrap();
     writer.write(line).await.unwrap();
     writer.close().await.unwrap();
-    let file = RollFile { temp, directory: "day".into(), len, crc, events: 1 };
+    let (directory, shares) = ("day".into(), Vec::new());
+    let file = RollFile { temp, directory, len, crc, events: 1, shares };
     let keys: KeySet = [key(number)].into_iter().collect();
     let roll = Roll { token, keys, files: vec![file] };
     assert!(matches!(ledger.commit(roll, whole()).await.unwrap(), Committed::Published(_)));

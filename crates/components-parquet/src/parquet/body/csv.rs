@@ -92,7 +92,13 @@ impl Body for Bodies {
                     .for_each(|column| found[*column] = Found::Text(text.as_bytes()));
             });
             let read = read.map_err(|problem| {
-                Unread::Body(format!("the body does not match `fields`: {problem}").into())
+                Unread::Body(
+                    format!(
+                        "the body does not match `fields`: {problem}; correct the event, or \
+                         `fields` and `delimiter` of the encoder"
+                    )
+                    .into(),
+                )
             });
             row(event, read.map(|()| &found[..]));
         }

@@ -5,7 +5,7 @@
 use pipeline::{Batch, BatchBuilder};
 use serde_json::{Value, json};
 
-use super::{build, context, encoder, file_of, rows};
+use super::{build, context, encoder, file_of, problem, rows};
 use crate::parquet::Config;
 
 /// A body, and headers.
@@ -24,7 +24,7 @@ fn bodies(bodies: &[&[u8]]) -> Batch {
 /// Returns the reasons with the indexes of their events.
 fn unwritable(settings: &Value, batch: &Batch) -> Vec<(usize, String)> {
     let found = encoder(settings).unwritable(batch);
-    found.into_iter().map(|one| (one.index, one.reason)).collect()
+    found.into_iter().map(|one| (one.index, problem(&one.reason).to_owned())).collect()
 }
 
 fn lines() -> Value {
@@ -61,12 +61,13 @@ fn values_of_a_line_are_in_the_columns_that_name_them() {
 fn rejects_lines_that_do_not_match_the_fields() {
     let batch = bodies(&[b"1;2;3", b"x;;;", b"1;;;", b";;;", b"1;;;\n2;;;", b"1;;\xff;", b""]);
     let no_line = |problem: &str| format!("the body does not match `fields`: {problem}");
+    let differs = "the number of values in the line differs from the number of names in `fields`";
     assert_eq!(
         unwritable(&lines(), &batch),
         [
-            (0, no_line("other columns than there are names")),
+            (0, no_line(differs)),
             (1, "column `id` (int64) does not accept text that is not a number".to_owned()),
-            (3, "column `id` (int64) is required, but missing or null".to_owned()),
+            (3, "column `id` (int64) is required, but missing or null in the event".to_owned()),
             (4, no_line("more than one line")),
             (5, no_line("not UTF-8")),
             (6, no_line("the line is empty")),
@@ -102,11 +103,11 @@ fn records(more: &Value) -> Value {
     settings
 }
 
-const FULL_ROW: &str = "{page: \"p\", user: -7, kind: \"a_long_name_of_a_symbol\", \
-     at: 1970-01-01 00:00:00.001000 +00:00, t: true, \
-     whole: \"{\"id\":-7,\"kind\":\"a_long_name_of_a_symbol\"}\"}";
-const BARE_ROW: &str = "{page: \"\", user: null, kind: null, \
-     at: 1970-01-01 00:00:00.000000 +00:00, t: null, whole: null}";
+const FULL_ROW: &str = "{page: \"p\", user: -7, kind: \"a_long_name_of_a_symbol\", at: 1970-01-01 \
+                        00:00:00.001000 +00:00, t: true, whole: \
+                        \"{\"id\":-7,\"kind\":\"a_long_name_of_a_symbol\"}\"}";
+const BARE_ROW: &str = "{page: \"\", user: null, kind: null, at: 1970-01-01 00:00:00.000000 \
+                        +00:00, t: null, whole: null}";
 
 #[test]
 fn fields_of_a_record_are_in_the_columns_whose_paths_lead_to_them() {
@@ -136,7 +137,7 @@ fn events_of_several_schemas_are_rows_of_one_file() {
         (b"\x02", &literal),
     ]);
     let found = unwritable(&settings, &batch);
-    let says = ["none of `schemas`", "has no schema", "no datum of the schema"];
+    let says = ["not in `schemas`", "has no schema", "does not match the schema"];
     assert_eq!(found.len(), 3, "{found:?}");
     for (number, (one, says)) in found.iter().zip(says).enumerate() {
         assert!(one.0 == number + 3 && one.1.contains(says), "{found:?}");
@@ -172,7 +173,10 @@ fn a_record_whose_values_are_of_other_types_is_unwritable() {
     let number = json!({ "format": "avro", "schema": "\"long\"", "columns":
         [{ "name": "c", "type": "int64" }] });
     let found = unwritable(&number, &bodies(&[b"\x02"]));
-    assert_eq!(found, of("the body is not an Avro record"));
+    assert_eq!(
+        found,
+        of("the body is not an Avro record, from which the columns get their values")
+    );
 }
 
 #[test]

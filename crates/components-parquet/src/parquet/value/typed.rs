@@ -7,12 +7,27 @@ use super::{
     json_in, time, whole_number,
 };
 
+/// Powers of ten. Computing one for each value would take longer than writing the value.
+const POWERS: [i128; DIGITS_FIXED16 as usize + 1] = {
+    let mut powers = [1; DIGITS_FIXED16 as usize + 1];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
 const NAN: Problem = "NaN, which a decimal of this file cannot be";
 
 /// Returns `value` as a value of type `kind`.
 pub(super) fn convert(kind: Kind, value: Typed<'_>) -> Result<Value<'_>, Problem> {
-    if value == Typed::Null {
-        return Ok(Value::Null);
+    match (kind, value) {
+        (_, Typed::Null) => return Ok(Value::Null),
+        // Most values have the type of their column.
+        (Kind::Plain(ColumnType::Int64), Typed::Int64(it)) => return Ok(Value::Int64(it)),
+        (Kind::Plain(ColumnType::Int32), Typed::Int32(it)) => return Ok(Value::Int32(it)),
+        _ => {}
     }
     let plain = match kind {
         Kind::Plain(plain) => plain,
@@ -59,9 +74,7 @@ pub(super) fn convert(kind: Kind, value: Typed<'_>) -> Result<Value<'_>, Problem
             if let Typed::Json(text) = value {
                 return json_in(text.into());
             }
-            let mut text = Vec::new();
-            value.put_json(&mut text);
-            Ok(Value::Bytes(text.into()))
+            Ok(Value::Json(value))
         }
         (
             ColumnType::String,
@@ -73,11 +86,7 @@ pub(super) fn convert(kind: Kind, value: Typed<'_>) -> Result<Value<'_>, Problem
             | Typed::TimestampUtc(_)
             | Typed::Uuid(_)
             | Typed::Bytes(_),
-        ) => {
-            let mut text = Vec::with_capacity(32);
-            value.put_text(&mut text);
-            Ok(Value::Bytes(text.into()))
-        }
+        ) => Ok(Value::Text(value)),
         (_, other) => Err(other.noun()),
     }
 }
@@ -121,17 +130,18 @@ fn rescaled(value: Decimal, precision: u8, scale: u8) -> Result<Value<'static>, 
         let digits = value.digits.into();
         return rescaled_large(LargeDecimal { digits, scale: value.scale }, precision, scale);
     }
-    let digits = match u32::from(scale).checked_sub(value.scale.into()) {
-        Some(zeros) => value.digits.checked_mul(10_i128.pow(zeros)).ok_or(RANGE)?,
+    let digits = match scale.checked_sub(value.scale) {
+        Some(0) => value.digits,
+        Some(zeros) => value.digits.checked_mul(POWERS[usize::from(zeros)]).ok_or(RANGE)?,
         None => {
-            let unit = 10_i128.pow(u32::from(value.scale - scale));
+            let unit = POWERS[usize::from(value.scale - scale)];
             if value.digits % unit != 0 {
                 return Err("a number with too many fractional digits");
             }
             value.digits / unit
         }
     };
-    let fits = digits.unsigned_abs() < 10_u128.pow(precision.into());
+    let fits = digits.abs() < POWERS[usize::from(precision)];
     if fits { Ok(whole_number(digits, precision)) } else { Err(RANGE) }
 }
 
