@@ -38,12 +38,21 @@
 //! An application writes a line less than `grace` after the time in it. The clocks of an edge and
 //! of the applications on it agree; those of the collectors differ by less than `grace`. A data
 //! directory has one running copy. If an assumption fails, events are late, and are recorded.
+//!
+//! # Other systems
+//!
+//! [`Announcement`] is a receipt, or a record of late files, for other systems: as events of
+//! OpenLineage ([`Lineage`]), and as properties of a partition. Equal receipts have equal events.
 
+mod announcement;
+mod lineage;
 mod receipt;
 mod roster;
 
-pub use receipt::{EdgeLine, LateFile, LateRecord, Receipt, State, file_hash};
-pub use roster::{Edge, Expected, Judgement, Roster};
+pub use announcement::Announcement;
+pub use lineage::Lineage;
+pub use receipt::{EdgeLine, LateFile, LateRecord, Receipt, Share, State, file_hash};
+pub use roster::{Departure, Edge, Expected, Judgement, Roster};
 
 /// Name of the receipt in its directory. Readers of Hadoop skip names with an underscore.
 pub const RECEIPT: &str = "_receipt.json";

@@ -33,6 +33,21 @@ pub struct EdgeLine {
     pub epochs: Option<(u64, u64)>,
     /// Number of the first one in its epoch, and of the last one in its epoch.
     pub numbers: Option<(u64, u64)>,
+    /// Its part of the covered files; `None` if the ledger has forgotten some of them, or their
+    /// writer did not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_directory: Option<Share>,
+}
+
+/// The part of an edge in the files of a directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Events.
+    pub events: u64,
+    /// Epoch of the first and the last batch with events in them.
+    pub epochs: Option<(u64, u64)>,
+    /// Number of the first one in its epoch, and of the last one in its epoch.
+    pub numbers: Option<(u64, u64)>,
 }
 
 /// The receipt of a directory.
@@ -50,6 +65,9 @@ pub struct Receipt {
     pub entries: u64,
     /// Events in the files; `None` if the ledger has forgotten some of the entries.
     pub events: Option<u64>,
+    /// Bytes of the files; `None` as for `events`, and in older receipts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Names of the covered files, sorted.
     pub files: Vec<String>,
     /// [`file_hash`] of the names.
@@ -58,8 +76,13 @@ pub struct Receipt {
     pub edges: Vec<EdgeLine>,
     /// Edges that an operator has waived.
     pub waived: Vec<EdgeLine>,
-    /// Edges that were silent for longer than `leave_after`.
+    /// Edges that were silent for longer than `leave_after`, or that an operator has removed from
+    /// the roster.
     pub left: Vec<EdgeLine>,
+    /// XXH3-64 of the receipt as JSON without spaces and without this field. Older receipts have
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
 }
 
 /// The record of the late files of one ledger entry.
@@ -111,9 +134,26 @@ impl Receipt {
         self.files.iter().filter(|file| !names.contains(file))
     }
 
-    /// Returns whether the list of files is the one that the receipt was made with.
+    /// Returns whether the content is what the receipt was made with.
     pub fn is_intact(&self) -> bool {
-        file_hash(&self.files) == self.files_hash
+        let is_unchanged = self.hash.is_none() || self.hash == Some(self.content_hash());
+        is_unchanged && file_hash(&self.files) == self.files_hash
+    }
+
+    /// Sets the hash of the content.
+    pub fn seal(&mut self) {
+        self.hash = Some(self.content_hash());
+    }
+
+    fn content_hash(&self) -> String {
+        let content = Self { hash: None, ..self.clone() };
+        let text = serde_json::to_vec(&content).expect("its maps have texts as keys");
+        format!("{:016x}", xxh3_64(&text))
+    }
+
+    /// All edges, covered or not.
+    pub fn all_edges(&self) -> impl Iterator<Item = &EdgeLine> {
+        self.edges.iter().chain(&self.waived).chain(&self.left)
     }
 }
 
@@ -136,11 +176,13 @@ mod tests {
             ledger: "0".repeat(32),
             entries: 5,
             events: Some(9),
+            bytes: None,
             files_hash: file_hash(&files),
             files,
             edges: Vec::new(),
             waived: Vec::new(),
             left: Vec::new(),
+            hash: None,
         }
     }
 
@@ -150,17 +192,24 @@ mod tests {
         assert_eq!(receipt.state([3, 4]), State::Complete);
         assert_eq!(receipt.state([3, 5]), State::Reopened);
         let (name, origin) = ("web-17".into(), String::new());
-        let (sent_before_ms, batches, epochs, numbers) = (None, 0, None, None);
-        receipt.left.push(EdgeLine { name, origin, sent_before_ms, batches, epochs, numbers });
+        let (sent_before_ms, batches, epochs, numbers, in_directory) = Default::default();
+        let line =
+            EdgeLine { name, origin, sent_before_ms, batches, epochs, numbers, in_directory };
+        receipt.left.push(line);
         assert_eq!(receipt.state([3]), State::CompleteWithWaivers);
     }
 
     #[test]
     fn a_receipt_is_read_as_it_was_written_and_detects_a_changed_list() {
-        let receipt = receipt();
-        let text = serde_json::to_vec(&receipt).unwrap();
+        let mut receipt = receipt();
+        assert!(receipt.is_intact(), "an older receipt");
+        receipt.seal();
+        let text = serde_json::to_vec_pretty(&receipt).unwrap();
         let mut read = Receipt::parse(&text).unwrap();
         assert_eq!(read, receipt);
+        read.events = Some(8);
+        assert!(!read.is_intact());
+        read.events = Some(9);
         assert!(read.is_intact() && read.missing(&receipt.files).next().is_none());
         assert_eq!(read.missing(&[]).count(), 1);
         read.files.clear();

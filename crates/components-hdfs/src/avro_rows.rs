@@ -23,8 +23,8 @@ use formats::rows::{
 };
 use pipeline::units::ByteSize;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
-    MalformedMessage, Message, Piece, decode_message,
+    BuildContext, BuildError, Component, Decoder, FileDecoder, FileError, FileFormat,
+    MalformedMessage, Piece,
 };
 use rows::SCHEMA_HEADER;
 use schemars::JsonSchema;
@@ -71,28 +71,13 @@ struct AvroRows {
     format: Format,
 }
 
-impl AvroRows {
+impl FileFormat for AvroRows {
+    type File = File;
+    const IS_TEXT: bool = false;
+
     fn begin(&self, is_message: bool) -> File {
         let records = Records::new(self.block_max, is_message);
         File { records, format: self.format, typed: None, body: Vec::new() }
-    }
-}
-
-impl Decoder for AvroRows {
-    fn decode(
-        &self,
-        message: &Message<'_>,
-        events: &mut BatchBuilder,
-    ) -> Result<(), MalformedMessage> {
-        decode_message(self.begin(true), message, events)
-    }
-
-    fn is_text(&self) -> bool {
-        false
-    }
-
-    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
-        Some(Box::new(self.begin(false)))
     }
 }
 

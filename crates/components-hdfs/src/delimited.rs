@@ -21,8 +21,8 @@ use std::sync::Arc;
 use formats::rows::PROBLEM;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError, FindEvent,
-    MalformedMessage, Message, OneByOne, Piece, decode_message,
+    BuildContext, BuildError, Component, Decoder, FileError, FileFormat, FindEvent,
+    MalformedMessage, OneByOne, Piece,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -186,23 +186,12 @@ impl Field {
 
 struct Delimited(Arc<Form>);
 
-impl Delimited {
-    fn begin(&self) -> OneByOne<File> {
+impl FileFormat for Delimited {
+    type File = OneByOne<File>;
+    const IS_TEXT: bool = true;
+
+    fn begin(&self, _is_message: bool) -> OneByOne<File> {
         OneByOne::new(File::new(self.0.clone()))
-    }
-}
-
-impl Decoder for Delimited {
-    fn decode(
-        &self,
-        message: &Message<'_>,
-        events: &mut BatchBuilder,
-    ) -> Result<(), MalformedMessage> {
-        decode_message(self.begin(), message, events)
-    }
-
-    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
-        Some(Box::new(self.begin()))
     }
 }
 

@@ -306,8 +306,9 @@ impl Run<'_> {
                 let events = self.state.file.as_ref().map_or(0, |mark| mark.events);
                 blocked(format!(
                     "cannot read {path} after the first {events} events, which are stored: \
-                     {error}; check that the file is complete, and that `decoder` and \
-                     `compression` match it"
+                     {error}; if `decoder` and `compression` match the file, it is damaged or not \
+                     supported: move it away and rename the source, which stores the events of all \
+                     other files again"
                 ))
             }
         }

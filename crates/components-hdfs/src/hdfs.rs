@@ -16,6 +16,7 @@
 //! and `abfss://`.
 
 pub(crate) mod access;
+mod announce;
 mod append;
 mod bucket;
 mod build;
@@ -39,6 +40,7 @@ pub mod paths;
 pub mod place;
 pub(crate) mod probe;
 pub mod publish;
+mod receipt_audit;
 mod receipt_content;
 mod receipt_settings;
 mod receipts;
@@ -54,6 +56,7 @@ pub mod store;
 mod table;
 mod tasks;
 mod traced;
+mod troubles;
 mod visible;
 mod waiting;
 mod writer;
@@ -160,7 +163,7 @@ struct Session {
     room: Arc<Semaphore>,
     writer: JoinHandle<()>,
     /// Tasks for readers: markers, receipts, partitions of a table, merges, appends to a table.
-    tasks: [AbortOnDropHandle<()>; 5],
+    tasks: Vec<AbortOnDropHandle<()>>,
     ledger: Arc<Mutex<Ledger>>,
     /// The store and the author of its files.
     place: (Arc<dyn FileSystem>, WriterId),
@@ -241,7 +244,7 @@ impl HdfsSink {
             rolls: Rolls::default(),
             finishing: JoinSet::new(),
             retry,
-            stops: false,
+            gives_up: false,
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
         let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));

@@ -4,11 +4,12 @@
 //!  Registry::add ─► client: get_table_req ─none─► create_database, create_table
 //!                      │ the table's own descriptor
 //!                      └─► add_partitions_req (if not there), each with its location
+//!  Registry::describe ─► client: get_partition ─► alter_partition, if a property differs
 //! ```
 //!
 //! | module | contents |
 //! |---|---|
-//! | `messages` | the calls and their responses: pure |
+//! | `messages`, `properties` | the calls and their responses: pure |
 //! | `table` | the table description for an encoder's files: pure |
 //! | `partition` | maps directories to partitions: pure |
 //! | `client` | one connection, timeouts, failover |
@@ -19,6 +20,7 @@ mod client;
 mod error;
 mod messages;
 mod partition;
+mod properties;
 mod table;
 
 use async_trait::async_trait;
@@ -37,4 +39,15 @@ pub(crate) trait Registry: Send + Sync {
     /// # Errors
     /// The metastore is unreachable, or rejects the call.
     async fn add(&self, partitions: &[Partition]) -> Result<(), MetastoreError>;
+
+    /// Sets properties of a partition, and keeps its other ones. Adds the partition if it is
+    /// missing.
+    ///
+    /// # Errors
+    /// The metastore is unreachable, or rejects the call.
+    async fn describe(
+        &self,
+        partition: &Partition,
+        properties: &[(String, String)],
+    ) -> Result<(), MetastoreError>;
 }

@@ -8,13 +8,31 @@ mod catalog;
 mod directory;
 mod error;
 
+use std::error::Error;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use iceberg::metadata::Table;
+use pipeline::Env;
 use serde_json::Value;
+use storage::{CreateOptions, FileSystem, FsError};
 
 pub(crate) use catalog::{Access, RestCatalog, TableName};
 pub(crate) use directory::DirectoryCatalog;
 pub(crate) use error::CatalogError;
+
+/// Loads a table without a catalog server: its directory has this URL, and this path in `fs`.
+///
+/// # Errors
+/// The directory cannot be read, or its newest version is malformed.
+pub async fn table_in(
+    fs: Arc<dyn FileSystem>,
+    env: &Env,
+    url: &str,
+    path: &str,
+) -> Result<Option<Table>, Box<dyn Error + Send + Sync>> {
+    Ok(DirectoryCatalog::new(fs, env.clone(), url, path).load().await?)
+}
 
 /// The answer to a commit.
 #[derive(Debug)]
@@ -45,4 +63,37 @@ pub(crate) trait Catalog: Send + Sync {
     /// # Errors
     /// The catalog rejects the request. It is not in the table.
     async fn commit(&self, request: &Value) -> Result<CommitAnswer, CatalogError>;
+}
+
+/// Writes a new file of a table's metadata, and its directory if it is missing.
+///
+/// # Errors
+/// The file exists, or the store failed. It may be incomplete.
+pub(crate) async fn write_new(
+    fs: &dyn FileSystem,
+    path: &str,
+    content: Vec<u8>,
+) -> Result<(), FsError> {
+    let length = content.len() as u64;
+    let created = match fs.create(path, CreateOptions::default()).await {
+        Err(FsError::NotFound { .. }) => {
+            fs.mkdirs(storage::split(path).0).await?;
+            fs.create(path, CreateOptions::default()).await
+        }
+        created => created,
+    };
+    let mut writer = created?;
+    writer.write(content.into()).await?;
+    writer.close().await?;
+    check_length(fs, path, length).await
+}
+
+/// Checks that a file of a table's metadata is complete.
+async fn check_length(fs: &dyn FileSystem, path: &str, expected: u64) -> Result<(), FsError> {
+    let found = fs.stat(path).await?.len;
+    if found == expected {
+        return Ok(());
+    }
+    let source = format!("it has {found} bytes instead of {expected}").into();
+    Err(FsError::Failed { call: "write", path: path.to_owned(), source })
 }

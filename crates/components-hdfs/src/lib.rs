@@ -20,6 +20,8 @@ mod reach;
 pub mod sequence_file;
 pub mod transfers;
 
+pub use self::iceberg::table_in;
+
 use pipeline::component::entry;
 use pipeline::{Decoder, Entry, Group, Sink, Source};
 

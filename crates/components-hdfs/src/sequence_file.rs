@@ -34,8 +34,8 @@ use formats::sequence::{BYTES_CLASS, TEXT_CLASS};
 use jiff::tz::TimeZone;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Choice, Component, Decoder, FileDecoder, FileError,
-    FindEvent, MalformedMessage, Message, OneByOne, Piece, decode_message,
+    BatchBuilder, BuildContext, BuildError, Choice, Component, Decoder, FileError, FileFormat,
+    FindEvent, MalformedMessage, Message, OneByOne, Piece,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -135,9 +135,10 @@ impl Form {
             BYTES_CLASS => Meaning::Bytes,
             _ if self.columns.is_empty() => {
                 return Err(malformed(format!(
-                    "its values have the unknown class `{class}`; if Sqoop generated it, list its \
-                     fields and types in `columns`, otherwise write the rows as text, Avro or \
-                     Parquet"
+                    "the values have the unknown class `{class}`; if Sqoop generated the class, \
+                     list all its fields in `columns` of the decoder, for example `columns = [{{ \
+                     name = \"id\", type = \"long\" }}]`, otherwise write the rows as text, Avro \
+                     or Parquet"
                 )));
             }
             _ => return Ok(Meaning::Sqoop),
@@ -145,7 +146,7 @@ impl Form {
         match self.columns.is_empty() {
             true => Ok(meaning),
             false => Err(malformed(format!(
-                "its values have the class `{class}`, which does not use `columns`: remove \
+                "the values have the class `{class}`, which does not use `columns`: remove \
                  `columns`"
             ))),
         }
@@ -172,7 +173,7 @@ impl Form {
                 let problem = self.columns.object(record.value, &mut body).map_err(|problem| {
                     let class = &head.value_class;
                     of_class(format!(
-                        "its value of the class `{class}` does not match `columns`: {problem}; \
+                        "the value of the class `{class}` does not match `columns`: {problem}; \
                          list the fields and types of that class"
                     ))
                 })?;
@@ -218,28 +219,13 @@ impl PendingEvent {
 
 struct SequenceFile(Arc<Form>);
 
-impl SequenceFile {
-    fn begin(&self) -> OneByOne<File> {
+impl FileFormat for SequenceFile {
+    type File = OneByOne<File>;
+    const IS_TEXT: bool = false;
+
+    fn begin(&self, _is_message: bool) -> OneByOne<File> {
         let records = Records::new(self.0.record_max);
         OneByOne::new(File { records, form: self.0.clone(), made: VecDeque::new() })
-    }
-}
-
-impl Decoder for SequenceFile {
-    fn decode(
-        &self,
-        message: &Message<'_>,
-        events: &mut BatchBuilder,
-    ) -> Result<(), MalformedMessage> {
-        decode_message(self.begin(), message, events)
-    }
-
-    fn is_text(&self) -> bool {
-        false
-    }
-
-    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
-        Some(Box::new(self.begin()))
     }
 }
 

@@ -142,7 +142,7 @@ struct Shared {
 #[derive(Debug, Error)]
 enum FilesError {
     /// The store failed.
-    #[error("cannot write a file below `url`; its batches are written again later")]
+    #[error("cannot write a file below `url`; no event is lost: its batches are written again")]
     Store(#[from] FsError),
     /// The number of this collector cannot be stored with its data.
     #[error(transparent)]
@@ -216,7 +216,7 @@ impl Session {
                     let file = piece.file;
                     tracing::warn!(file, %error,
                         "cannot rename a complete file to its final name, so it stays invisible; \
-                         retrying");
+                         retrying; fix the cause in `error`");
                 }
                 Ok(Ok(()))
             }

@@ -1,10 +1,16 @@
 //! One edge: its files, its disk, and the product's decisions about its reports.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use peers::progress::{Advance, is_settled};
+use peers::progress::{Advance, Role, is_settled};
+use pipeline::env::Moment;
 use pipeline::{Epoch, IntervalSet};
+use tokio::time::Instant;
+
+/// A unit of the model, in milliseconds.
+const UNIT_MS: i64 = 10 * Moment::STEP_MIN_MS;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
@@ -33,6 +39,8 @@ pub(crate) struct Edge {
     pub(crate) backup: Option<Disk>,
     pub(crate) epoch: u64,
     pub(crate) own: Advance<(u64, IntervalSet)>,
+    /// Surveys that have begun, by source, with the clock at that time.
+    begun: BTreeMap<usize, Moment>,
     pub(crate) report: Option<i64>,
     pub(crate) offset: i64,
     /// Reports that a collector accepted before the clock stepped back.
@@ -40,10 +48,16 @@ pub(crate) struct Edge {
     pub(crate) accepted_before_step: i64,
     /// How often its clock has stepped back.
     pub(crate) steps: u64,
-    /// How often it had done so at the first survey of each time.
+    /// How often it had done so when the first survey of each time began.
     pub(crate) surveyed: BTreeMap<i64, u64>,
     pub(crate) is_dismissed: bool,
     pub(crate) is_restored: bool,
+    /// Sources that an operator has stopped, and sources that a reload has removed.
+    pub(crate) stopped: BTreeSet<usize>,
+    pub(crate) removed: BTreeSet<usize>,
+    /// The edge whose data directory this one has, or has a copy of.
+    pub(crate) origin: usize,
+    pub(crate) is_copy: bool,
 }
 
 fn source(number: usize) -> Arc<str> {
@@ -51,7 +65,7 @@ fn source(number: usize) -> Arc<str> {
 }
 
 impl Edge {
-    pub(crate) fn new(sources: usize, offset: i64) -> Self {
+    pub(crate) fn new(origin: usize, sources: usize, offset: i64) -> Self {
         let (batches, stored, settled) = Default::default();
         let disk = Disk { read: vec![0; sources], batches, stored, settled, starts: 0 };
         let mut edge = Self {
@@ -60,6 +74,7 @@ impl Edge {
             backup: None,
             epoch: 0,
             own: Advance::default(),
+            begun: BTreeMap::new(),
             report: None,
             offset,
             accepted: i64::MIN,
@@ -68,6 +83,10 @@ impl Edge {
             surveyed: BTreeMap::new(),
             is_dismissed: false,
             is_restored: false,
+            stopped: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            origin,
+            is_copy: false,
         };
         edge.start(0);
         edge
@@ -77,7 +96,44 @@ impl Edge {
         self.disk.starts += 1;
         self.epoch = self.disk.starts << 20 | random & 0xf_ffff;
         (self.own, self.report) = (Advance::default(), None);
-        (0..self.files.len()).for_each(|number| self.own.expect(&source(number)));
+        self.begun.clear();
+        let configured = (0..self.files.len()).filter(|number| !self.removed.contains(number));
+        for number in configured.collect::<Vec<_>>() {
+            self.own.expect(&source(number), self.role(number));
+        }
+    }
+
+    fn role(&self, number: usize) -> Role {
+        if self.stopped.contains(&number) { Role::Stopped } else { Role::Reports }
+    }
+
+    /// Returns whether a source runs.
+    pub(crate) fn runs(&self, number: usize) -> bool {
+        !self.is_dismissed && !self.stopped.contains(&number) && !self.removed.contains(&number)
+    }
+
+    /// An operator stops a source, or starts it again.
+    pub(crate) fn stop_or_start(&mut self, number: usize) {
+        if self.removed.contains(&number) {
+            return;
+        }
+        if !self.stopped.remove(&number) {
+            self.stopped.insert(number);
+            self.begun.remove(&number);
+        }
+        self.own.expect(&source(number), self.role(number));
+    }
+
+    /// A reload removes a source, or adds it again, running; one always stays.
+    pub(crate) fn remove_or_add(&mut self, number: usize) {
+        if self.removed.remove(&number) {
+            self.own.expect(&source(number), self.role(number));
+        } else if self.removed.len() + 1 < self.files.len() {
+            self.removed.insert(number);
+            self.stopped.remove(&number);
+            self.begun.remove(&number);
+            self.own.leave(&number.to_string());
+        }
     }
 
     /// Reads some lines of a source into a batch; returns its number, if there were lines.
@@ -101,12 +157,28 @@ impl Edge {
         self.files[from].get(self.disk.read[from]).is_none_or(|line| !line.is_visible)
     }
 
-    pub(crate) fn survey(&mut self, from: usize, now: i64) {
+    /// The clock of this edge. A unit of the model is long enough to count as a step.
+    fn clock(&self, now: i64) -> Moment {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let at = *START + Duration::from_millis((now * UNIT_MS).unsigned_abs());
+        Moment { wall_ms: (now + self.offset) * UNIT_MS, at }
+    }
+
+    /// A survey of a source begins.
+    pub(crate) fn begin_survey(&mut self, from: usize, now: i64) {
+        if self.runs(from) && !self.begun.contains_key(&from) {
+            self.begun.insert(from, self.clock(now));
+            self.surveyed.entry(now + self.offset).or_insert(self.steps);
+        }
+    }
+
+    /// A survey ends, if the source has read everything.
+    pub(crate) fn end_survey(&mut self, from: usize, now: i64) {
         if !self.has_read_all(from) {
             return;
         }
+        let Some(begun) = self.begun.remove(&from) else { return };
         let epoch = self.epoch;
-        self.surveyed.entry(now + self.offset).or_insert(self.steps);
         let Disk { stored, settled, .. } = &self.disk;
         let of = |sets: &BTreeMap<u64, IntervalSet>, epoch| {
             sets.get(&epoch).cloned().unwrap_or_default()
@@ -120,8 +192,10 @@ impl Edge {
             let lowest = unsettled.map(|(it, _)| Epoch(*it)).min();
             is_settled(Epoch(*epoch), content, lowest, &of(settled, *epoch))
         };
-        let time = now + self.offset;
-        self.report = self.own.stored(&source(from), time, content, is_committed);
+        let now = self.clock(now);
+        self.own.stored(&from.to_string(), (begun, now), content, is_committed);
+        self.report = self.own.reached().map(|reached| reached / UNIT_MS);
+        let time = now.wall_ms / UNIT_MS;
         assert!(self.report.is_none_or(|it| it <= time), "a report is later than its clock");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aqueduct_complete::{Expected, Receipt, Roster};
+use aqueduct_complete::{Departure, Expected, Receipt, Roster};
 use peers::progress::accepted;
 use pipeline::Origin;
 
@@ -15,14 +15,31 @@ pub(crate) const GRACE: i64 = 10;
 
 pub(crate) type Key = (usize, u64, u64);
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) enum Message {
     Put(Key),
-    Report(usize, i64),
+    Report(usize, Report),
 }
 
+/// A report of an edge, and how often its clock had stepped back at the survey.
+#[derive(Clone, Copy)]
+pub(crate) struct Report {
+    pub(crate) before: i64,
+    pub(crate) steps: u64,
+}
+
+/// An agent between edges and collectors.
+#[derive(Default)]
+pub(crate) struct Relay {
+    pub(crate) batches: Vec<Key>,
+    /// By the edge that reports.
+    pub(crate) reports: BTreeMap<usize, Report>,
+}
+
+#[derive(Default)]
 pub(crate) struct Collector {
     pub(crate) batches: BTreeSet<Key>,
+    /// By origin.
     pub(crate) reports: BTreeMap<usize, i64>,
     /// Reports that a turn has read, before it reads the ledger.
     pub(crate) turn: Option<Roster>,
@@ -33,6 +50,8 @@ pub(crate) struct World {
     pub(crate) now: i64,
     pub(crate) edges: Vec<Edge>,
     pub(crate) collectors: Vec<Collector>,
+    pub(crate) relays: Vec<Relay>,
+    /// To collectors, and after these to relays.
     pub(crate) messages: Vec<(usize, Message)>,
     pub(crate) ledger: Vec<BTreeSet<Key>>,
     pub(crate) committed: BTreeSet<Key>,
@@ -40,10 +59,11 @@ pub(crate) struct World {
     /// What the notes in the store contain.
     pub(crate) stored: Roster,
     pub(crate) waived: BTreeSet<Origin>,
+    pub(crate) departures: BTreeMap<Origin, Departure>,
     pub(crate) receipts: BTreeMap<i64, (Receipt, BTreeSet<usize>)>,
 }
 
-fn origin(edge: usize) -> Origin {
+pub(crate) fn origin(edge: usize) -> Origin {
     Origin([edge as u8; 16])
 }
 
@@ -51,24 +71,26 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let edges = 1 + random.below(3);
-        let edge = |_| {
-            Edge::new(1 + random.below(2), random.below(60) as i64 * i64::from(random.one_in(4)))
+        let edge = |number| {
+            let offset = random.below(60) as i64 * i64::from(random.one_in(4));
+            Edge::new(number, 1 + random.below(2), offset)
         };
         let edges = (0..edges).map(edge).collect();
-        let collector =
-            |_| Collector { batches: BTreeSet::new(), reports: BTreeMap::new(), turn: None };
-        let collectors = (0..1 + random.below(2)).map(collector).collect();
+        let collectors = (0..1 + random.below(2)).map(|_| Collector::default()).collect();
+        let relays = (0..random.below(2)).map(|_| Relay::default()).collect();
         Self {
             random,
             now: 1_000,
             edges,
             collectors,
+            relays,
             messages: Vec::new(),
             ledger: Vec::new(),
             committed: BTreeSet::new(),
             lines: BTreeMap::new(),
             stored: Roster::default(),
             waived: BTreeSet::new(),
+            departures: BTreeMap::new(),
             receipts: BTreeMap::new(),
         }
     }
@@ -82,7 +104,7 @@ impl World {
             0..16 => self.write(edge, from),
             16..32 => self.read(edge, from),
             32..48 => self.survey(edge, from),
-            48..62 => self.send(edge, collector),
+            48..62 => self.send(edge),
             62..78 => self.deliver(),
             78..84 => self.commit(collector),
             84..89 => self.acknowledge(edge),
@@ -93,8 +115,15 @@ impl World {
                 }
                 self.finish_turn(collector);
             }
-            94 => self.kill(edge),
-            95 => self.reveal(edge, from),
+            94 => match self.random.below(4) {
+                0 => self.kill(edge),
+                1 => self.edges[edge].stop_or_start(from),
+                2 => self.remove_or_add(edge, from),
+                _ => self.lose_relay(),
+            },
+            95 if self.random.one_in(2) => self.reveal(edge, from),
+            95 if self.random.one_in(8) => self.copy(edge),
+            95 => self.leave(edge),
             96 => self.step_clock(edge),
             97 if self.random.one_in(4) => self.restore(edge),
             98 if self.random.one_in(6) => self.dismiss(edge),
@@ -129,28 +158,31 @@ impl World {
 
     pub(crate) fn read(&mut self, edge: usize, from: usize) {
         let count = 1 + self.random.below(8);
-        if self.edges[edge].is_dismissed {
+        if !self.edges[edge].runs(from) {
             return;
         }
         if let Some(number) = self.edges[edge].read(from, count) {
-            let (epoch, disk) = (self.edges[edge].epoch, &self.edges[edge].disk);
-            self.lines.insert((edge, epoch, number), disk.batches[&(epoch, number)].clone());
+            let Edge { epoch, origin, disk, .. } = &self.edges[edge];
+            self.lines.insert((*origin, *epoch, number), disk.batches[&(*epoch, number)].clone());
         }
     }
 
     pub(crate) fn survey(&mut self, edge: usize, from: usize) {
-        if self.edges[edge].is_dismissed {
-            return;
-        }
-        self.edges[edge].survey(from, self.now);
-        if self.random.one_in(2) {
-            (0..self.edges[edge].files.len())
-                .for_each(|from| self.edges[edge].survey(from, self.now));
+        let (many, now) = (self.random.below(3), self.now);
+        let edge = &mut self.edges[edge];
+        match many {
+            0 => edge.begin_survey(from, now),
+            1 => edge.end_survey(from, now),
+            _ => (0..edge.files.len()).for_each(|from| {
+                edge.begin_survey(from, now);
+                edge.end_survey(from, now);
+            }),
         }
     }
 
-    pub(crate) fn send(&mut self, edge: usize, collector: usize) {
-        let Edge { disk, report, is_dismissed, .. } = &self.edges[edge];
+    pub(crate) fn send(&mut self, edge: usize) {
+        let to = self.random.below(self.collectors.len() + self.relays.len());
+        let Edge { disk, report, surveyed, is_dismissed, origin, .. } = &self.edges[edge];
         if *is_dismissed {
             return;
         }
@@ -158,13 +190,14 @@ impl World {
             disk.settled.get(epoch).is_none_or(|settled| !settled.contains(*number))
         };
         let kept: Vec<(u64, u64)> = disk.batches.keys().copied().filter(is_kept).collect();
-        let report = *report;
+        let (report, origin) = (*report, *origin);
         if let Some(before) = report {
-            self.messages.push((collector, Message::Report(edge, before)));
+            let report = Report { before, steps: surveyed[&before] };
+            self.messages.push((to, Message::Report(edge, report)));
         }
         if !kept.is_empty() {
             let (epoch, number) = kept[self.random.below(kept.len())];
-            self.messages.push((collector, Message::Put((edge, epoch, number))));
+            self.messages.push((to, Message::Put((origin, epoch, number))));
         }
     }
 
@@ -175,24 +208,27 @@ impl World {
         }
         let at = self.random.below(self.messages.len());
         let (to, message) = match self.random.one_in(8) {
-            true => self.messages[at].clone(),
+            true => self.messages[at],
             false => self.messages.swap_remove(at),
         };
         if self.random.one_in(12) {
             return;
         }
+        if to >= self.collectors.len() {
+            return self.deliver_to_relay(to - self.collectors.len(), message);
+        }
         match message {
             Message::Put(key) => {
                 self.collectors[to].batches.insert(key);
             }
-            Message::Report(edge, before) => {
-                let known = self.collectors[to].reports.get(&edge).copied();
+            Message::Report(edge, Report { before, steps }) => {
+                let edge = &mut self.edges[edge];
+                let known = self.collectors[to].reports.get(&edge.origin).copied();
                 let time = accepted(known, before, self.now);
                 assert!(time <= self.now, "a report is later than its arrival");
-                self.collectors[to].reports.insert(edge, time);
-                let edge = &mut self.edges[edge];
+                self.collectors[to].reports.insert(edge.origin, time);
                 edge.accepted = edge.accepted.max(before.min(self.now));
-                if edge.surveyed[&before] != edge.steps {
+                if steps != edge.steps {
                     edge.accepted_before_step = edge.accepted_before_step.max(edge.accepted);
                 }
             }
@@ -234,8 +270,8 @@ impl World {
 
     /// The edge learns that some of its batches are committed.
     pub(crate) fn acknowledge(&mut self, edge: usize) {
-        let disk = &mut self.edges[edge].disk;
-        for (_, epoch, number) in self.committed.iter().filter(|key| key.0 == edge) {
+        let Edge { disk, origin, .. } = &mut self.edges[edge];
+        for (_, epoch, number) in self.committed.iter().filter(|key| key.0 == *origin) {
             let is_known = disk.batches.contains_key(&(*epoch, *number));
             if is_known && !self.random.one_in(3) {
                 disk.settled.entry(*epoch).or_default().insert(*number);
@@ -246,8 +282,11 @@ impl World {
     /// The first half of a turn: all reports that the collector knows.
     pub(crate) fn reports(&self, collector: usize) -> Roster {
         let mut roster = self.stored.clone();
+        for (origin, departure) in &self.departures {
+            roster.leave(*origin, *departure);
+        }
         for (edge, before) in &self.collectors[collector].reports {
-            roster.report(origin(*edge), "", *before);
+            roster.report(origin(*edge), "", *before, "");
         }
         roster
     }
@@ -257,6 +296,7 @@ impl World {
         let Some(mut roster) = self.collectors[collector].turn.take() else { return };
         for key in &self.committed {
             roster.join(origin(key.0), self.now);
+            roster.newest(origin(key.0), (key.1, key.2));
         }
         self.stored.merge(&roster);
         let times =
@@ -269,8 +309,11 @@ impl World {
                 continue;
             }
             let is_waived = |it| self.waived.contains(&it);
-            let judged = roster.judge(&expected, self.now, |before| before >= end, is_waived);
+            let begins_after = |time| directory * PERIOD > time;
+            let is_past = |before| before >= end;
+            let judged = roster.judge(&expected, self.now, is_past, begins_after, is_waived);
             if judged.is_complete() {
+                self.check_absent(&roster, &judged);
                 let covered = judged.past.iter().map(|(origin, _)| usize::from(origin.0[0]));
                 let receipt = made(self.ledger.len() as u64);
                 self.receipts.insert(directory, (receipt, covered.collect()));
@@ -309,13 +352,12 @@ impl World {
 
     pub(crate) fn dismiss(&mut self, edge: usize) {
         self.edges[edge].is_dismissed = true;
-        self.waived.insert(origin(edge));
+        self.waived.insert(origin(self.edges[edge].origin));
     }
 
     pub(crate) fn lose_collector(&mut self, collector: usize) {
         self.messages.retain(|(to, _)| *to != collector);
-        self.collectors[collector] =
-            Collector { batches: BTreeSet::new(), reports: BTreeMap::new(), turn: None };
+        self.collectors[collector] = Collector::default();
     }
 }
 
@@ -326,11 +368,13 @@ fn made(entries: u64) -> Receipt {
         made_at_ms: 0,
         ledger: String::new(),
         entries,
+        bytes: None,
         events: None,
         files: Vec::new(),
         files_hash: String::new(),
         edges: Vec::new(),
         waived: Vec::new(),
         left: Vec::new(),
+        hash: None,
     }
 }

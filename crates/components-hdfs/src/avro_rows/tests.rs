@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use formats::avro::datum::{put_bytes, put_long};
-use pipeline::PieceLimits;
+use pipeline::{BatchBuilder, PieceLimits};
 use serde_json::json;
 
 use super::*;

@@ -101,13 +101,16 @@ impl State {
         };
         let Ok(place) = files.binary_search(&mark.path) else {
             return Err(match mark.is_done {
-                true => format!("{} was read, but no longer exists: {AGAIN}", mark.path),
-                false => format!("{} was read in part, but no longer exists: {AGAIN}", mark.path),
+                true => format!("{} was read and no longer exists; {AGAIN}", mark.path),
+                false => format!("{} was read in part and no longer exists; {AGAIN}", mark.path),
             });
         };
         let before = files[..place].iter().fold(0, |before, path| and(before, path));
         if before != mark.before {
-            return Err(format!("other files than before sort before {}: {AGAIN}", mark.path));
+            return Err(format!(
+                "files with names before the last file read, {}, were added or removed; {AGAIN}",
+                mark.path
+            ));
         }
         Ok(match mark.is_done {
             true => Left { first: place + 1, begun: None, before: and(before, &mark.path) },
@@ -117,9 +120,10 @@ impl State {
 }
 
 /// The hint in error messages.
-const AGAIN: &str = "the source reads files in the order of their paths, so paths of new files \
-                     must sort after those already read; restore the old files, or rename the \
-                     source to read all files again";
+const AGAIN: &str = "the source stops here, because it finds its position by the sorted list of \
+                     paths: restore the previous files (new files need names after the last file \
+                     read), or rename the source to read all files again, which stores their \
+                     events twice";
 
 #[cfg(test)]
 mod tests {

@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use iceberg::appender::{Appender, Outcome, Seen, Step, Verdict};
 use iceberg::metadata::Table;
+use iceberg::position::Position;
 use ledger::{Commits, Ledger, LedgerError, StagedFile, TableRecord, WriterId};
-use pipeline::{Env, SinkBoard};
+use pipeline::Env;
 use storage::{FileSystem, FsError};
 use support::backoff::jittered;
 use support::causes::chain;
@@ -29,18 +30,21 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::settings::Settings;
+use super::troubles::Troubles;
 use crate::iceberg::{CatalogError, CommitAnswer};
 pub(super) use error::AppendError;
 #[cfg(test)]
 pub(super) use target::Reach;
 pub(super) use target::{IcebergConfig, Target};
 
+/// Name of the task among the problems of the sink.
+const TASK: &str = "iceberg";
 /// Pause between checks for entries of other collectors.
 const PAUSE: Duration = Duration::from_secs(30);
 /// Pause after a failure: the first one, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// How long an opening waits for the catalog.
-const CHECK_LIMIT: Duration = Duration::from_secs(5);
+/// How long an opening waits for the catalog, which reads all snapshots of a table.
+const CHECK_LIMIT: Duration = Duration::from_secs(1);
 /// How long a committed file may be invisible before it is reported.
 const HIDDEN_MAX: Duration = Duration::from_secs(60);
 
@@ -50,7 +54,7 @@ pub(super) struct Appending {
     ledger: Arc<Mutex<Ledger>>,
     fs: Arc<dyn FileSystem>,
     author: WriterId,
-    board: SinkBoard,
+    troubles: Troubles,
     /// A committed file that is not visible, and since when.
     hidden: Option<(String, Instant)>,
     /// End of the ledger, and the number of the table, as far as they are known.
@@ -71,9 +75,9 @@ impl Appending {
         ledger: Arc<Mutex<Ledger>>,
         fs: Arc<dyn FileSystem>,
         author: WriterId,
-        board: SinkBoard,
+        troubles: Troubles,
     ) -> Self {
-        Self { settings, ledger, fs, author, board, hidden: None, known: (0, 0) }
+        Self { settings, ledger, fs, author, troubles, hidden: None, known: (0, 0) }
     }
 
     /// Works periodically until it is aborted.
@@ -88,7 +92,7 @@ impl Appending {
             let time = Instant::now();
             match turned {
                 Ok(()) => {
-                    self.board.set_trouble(None);
+                    self.troubles.set(TASK, None);
                     if let Some((failures, _)) = failures.over(time) {
                         tracing::info!(table = target.name, failures, "appending files again");
                     }
@@ -99,9 +103,13 @@ impl Appending {
                     failures.count(time);
                     let text = chain(&error);
                     let left = format!("cannot append files to the table {}", target.name);
-                    self.board.set_trouble(Some(format!("{left}: {text}")));
+                    self.troubles.set(TASK, Some(format!("{left}: {text}")));
                     if let Some((failures, _)) = failures.should_log(time, &text) {
-                        tracing::warn!(error = text, failures, "{left}; retrying");
+                        tracing::warn!(
+                            error = text,
+                            failures,
+                            "{left}; retrying; fix the cause in `error`"
+                        );
                     }
                     let random = settings.env.entropy.next_u64();
                     sleep(jittered(RETRY.0, RETRY.1, failures.failures(), random)).await;
@@ -115,7 +123,8 @@ impl Appending {
     pub(super) async fn last(mut self, limit: Duration) {
         let settings = self.settings.clone();
         let Some(target) = &settings.target else { return };
-        let next = "cannot append files before the stop; the next start appends them";
+        let next = "cannot append files to the table before the agent stops; the next start \
+                    appends them; no action needed";
         match timeout(limit, self.turn(target, false)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(error = chain(&error), "{next}"),
@@ -171,7 +180,7 @@ impl Appending {
                     let of_range = |it: &&Gathered| (it.from, it.to) == (from, to);
                     let files = gathered.as_ref().filter(of_range).map(|it| &*it.files);
                     let files = files.unwrap_or(&[]);
-                    match self.commit(target, &*catalog, table, files, number).await? {
+                    match self.commit(target, &*catalog, table, files, (from, number)).await? {
                         CommitAnswer::Done => Outcome::Appended,
                         CommitAnswer::Unsettled(error) => {
                             let error = chain(&error);
@@ -294,5 +303,5 @@ pub(super) async fn check_if_reachable(
 
 /// Returns the property with the number of this ledger.
 fn property_of(ledger: &Ledger) -> String {
-    format!("aqueduct.ledger.{}", ledger.identity())
+    Position::property(ledger.identity())
 }

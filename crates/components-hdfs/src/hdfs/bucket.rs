@@ -125,7 +125,9 @@ impl Template {
                 continue;
             }
             if escape == '[' {
-                let end = rest.find(']').ok_or("a `%[` has no closing `]`")?;
+                let end = rest
+                    .find(']')
+                    .ok_or("a `%[` has no closing `]`; add it, or write `%%` for a percent sign")?;
                 literal.push_str(&host::shown(&rest[1..end], host)?);
                 rest = &rest[end + 1..];
                 continue;
@@ -134,7 +136,9 @@ impl Template {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal)));
             }
             if escape == '{' {
-                let end = rest.find('}').ok_or("a `%{` has no closing `}`")?;
+                let end = rest
+                    .find('}')
+                    .ok_or("a `%{` has no closing `}`; add it, or write `%%` for a percent sign")?;
                 pieces.push(Piece::Header(self.header(&rest[1..end])?));
                 rest = &rest[end + 1..];
             } else if let Some(period) = times::period(escape) {

@@ -10,6 +10,7 @@ use metrics::SinkLabel;
 use pipeline::{BuildContext, BuildError};
 use storage::{CreateOptions, StoreUrl};
 
+use super::announce::partitions;
 use super::bucket::{
     Calendar, HostNames, LocalHost, Round, Rules, Template, WithoutTime, branch, confined,
 };
@@ -36,9 +37,12 @@ impl Config {
         self.check_numbers()?;
         let names = self.names(cx, &format)?;
         let marker = self.marker(&rules, cx)?;
-        let complete = self.complete(&rules, cx)?;
+        let mut complete = self.complete(url, &rules, cx)?;
         let compact = self.compact(&rules, &format, cx)?;
         let registration = self.registration(url, &rules, &format, cx)?;
+        if let Some((complete, table)) = complete.as_mut().zip(registration.as_ref()) {
+            complete.recipients.push(partitions::recipient(&table.table, cx)?);
+        }
         let target = self.target(url, &rules, &format, cx)?;
         let keeping =
             Options { names, compact_after: COMPACT_AFTER, sweep_after: self.sweep_after.0 };

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use complete::{RECEIPT, Receipt, Roster, State};
-use ledger::{Dataset, Ledger, LedgerError, NoteKind, NotedPlace, Token};
+use complete::{Departure, Edge, RECEIPT, Receipt, Roster, State};
+use ledger::{Audit, Dataset, Ledger, LedgerError, NoteKind, NotedPlace, Token};
 use pipeline::Origin;
 use storage::FileSystem;
 
+use super::bucket::confined;
 use super::edges;
+pub use super::edges::Leave;
+pub use super::receipt_audit::{ReceiptAudit, audit_receipts};
 
 /// The state of a directory of a dataset.
 #[derive(Debug)]
@@ -61,8 +64,18 @@ pub async fn report(
     Ok(Report { state, receipt, is_intact, late, missing, roster, waived })
 }
 
-/// Waives an edge for a directory. `token` names the record, and `at` is the time, in milliseconds
-/// since 1970.
+/// An act of an operator.
+#[derive(Debug)]
+pub struct Act<'a> {
+    /// The operator.
+    pub by: &'a str,
+    /// The time, in milliseconds since 1970.
+    pub at: i64,
+    /// Names the record.
+    pub token: [u8; 16],
+}
+
+/// Waives an edge for a directory.
 ///
 /// # Errors
 /// The store failed.
@@ -70,10 +83,45 @@ pub async fn waive(
     fs: Arc<dyn FileSystem>,
     dataset: Dataset,
     (origin, directory): (Origin, &str),
-    token: [u8; 16],
-    at: i64,
+    Act { by, at, token }: Act<'_>,
 ) -> Result<(), LedgerError> {
-    let place = NotedPlace { directory: format!("{origin}/{directory}"), at };
+    let lines = [format!("{origin}/{directory}"), format!("by/{}", confined(Some(by)))];
+    let places = lines.map(|directory| NotedPlace { directory, at });
     let ledger = Ledger::for_reading(fs, dataset);
-    ledger.note_from_outside(NoteKind::Waiver, Token(token), &place).await
+    ledger.note_from_outside(NoteKind::Waiver, Token(token), &places).await
+}
+
+/// Reads the edges of a dataset, as of the last period that one of them has passed, and the records
+/// of those that have left.
+///
+/// # Errors
+/// There is no ledger, or the store failed.
+pub async fn roster(
+    fs: Arc<dyn FileSystem>,
+    dataset: Dataset,
+) -> Result<(Roster, Vec<Leave>), LedgerError> {
+    let ledger = Ledger::for_reading(fs.clone(), dataset.clone());
+    let (mut roster, leaves) = (edges::read(&ledger).await?.0, edges::leaves(&ledger).await?);
+    let audit = Audit::read(fs, dataset).await?;
+    for (origin, newest) in edges::newest(audit.view.settled()) {
+        roster.newest(origin, newest);
+    }
+    Ok((roster, leaves))
+}
+
+/// Records that an edge, which [`roster`] has returned, has left: it is not expected until a later
+/// report or batch.
+///
+/// # Errors
+/// The store failed.
+pub async fn leave(
+    fs: Arc<dyn FileSystem>,
+    dataset: Dataset,
+    (origin, edge): (Origin, &Edge),
+    Act { by, at, token }: Act<'_>,
+) -> Result<(), LedgerError> {
+    let departure = Departure { at, newest: edge.newest };
+    let place = Leave { origin, departure, by: by.to_owned() }.place();
+    let ledger = Ledger::for_reading(fs, dataset);
+    ledger.note_from_outside(NoteKind::Leave, Token(token), &[place]).await
 }

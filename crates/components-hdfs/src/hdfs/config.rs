@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "testkit")]
 use storage::{FileSystem, StoreUrl};
 
+use super::announce::OpenLineageConfig;
 use super::append::IcebergConfig;
 use super::roll::Boundary;
 use super::table::HiveConfig;
@@ -168,6 +169,10 @@ pub(super) struct CompleteConfig {
     /// `_` or `.`. Default: no such file.
     #[serde(default)]
     pub(super) marker: Option<String>,
+    /// Server of OpenLineage that gets an event for each receipt, and for late files. Default:
+    /// none.
+    #[serde(default)]
+    pub(super) open_lineage: Option<OpenLineageConfig>,
 }
 
 /// When small files become large ones.
@@ -220,7 +225,8 @@ pub(super) struct RollConfig {
     /// Time since the first event, randomized by ±20 %.
     #[serde(default = "default_age_max")]
     pub(super) age_max: Period,
-    /// Time since the last event.
+    /// Time since the last event. If every source of the agent has ended, files are closed without
+    /// it.
     #[serde(default = "default_idle_max")]
     pub(super) idle_max: Period,
     /// Boundary of the clock, so that all events of a file arrive on the same side of it.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use formats::codecs::compressed;
 use formats::format::{Format, FormattedFile};
-use pipeline::{Codec, Env, Events};
+use pipeline::{Codec, Env, Events, SinkError};
 use support::mutant;
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -97,14 +97,21 @@ impl Content {
     }
 
     /// Adds events. Returns the next available bytes of the file.
-    pub(super) async fn encode(&mut self, events: &Events, cores: &Cores) -> Vec<Bytes> {
-        let encoded = self.format.encode(events);
-        let Some(pieces) = &mut self.pieces else { return vec![encoded] };
+    ///
+    /// # Errors
+    /// The encoder is remote and has failed.
+    pub(super) async fn encode(
+        &mut self,
+        events: &Events,
+        cores: &Cores,
+    ) -> Result<Vec<Bytes>, SinkError> {
+        let encoded = self.format.encode(events).await?;
+        let Some(pieces) = &mut self.pieces else { return Ok(vec![encoded]) };
         pieces.gathered.extend_from_slice(&encoded);
         if pieces.gathered.len() >= cores.piece() {
             pieces.start(cores).await;
         }
-        pieces.ready()
+        Ok(pieces.ready())
     }
 
     /// Returns how many bytes the file may still grow without another event.
@@ -121,17 +128,20 @@ impl Content {
     }
 
     /// Returns the last bytes of the file.
-    pub(super) async fn finish(&mut self, cores: &Cores) -> Vec<Bytes> {
+    ///
+    /// # Errors
+    /// The encoder is remote and has failed.
+    pub(super) async fn finish(&mut self, cores: &Cores) -> Result<Vec<Bytes>, SinkError> {
         let end = match mutant!("file_not_finished") {
             true => Bytes::new(),
-            false => self.format.finish(),
+            false => self.format.finish().await?,
         };
-        let Some(pieces) = &mut self.pieces else { return vec![end] };
+        let Some(pieces) = &mut self.pieces else { return Ok(vec![end]) };
         pieces.gathered.extend_from_slice(&end);
         if !pieces.begun {
             pieces.start(cores).await;
         }
-        pieces.settle(cores).await
+        Ok(pieces.settle(cores).await)
     }
 }
 
@@ -251,7 +261,7 @@ mod tests {
             for number in 0..16 {
                 let events = batch(number);
                 expected.extend_from_slice(events.lines().unwrap());
-                file.extend(content.encode(&events, &cores).await);
+                file.extend(content.encode(&events, &cores).await.unwrap());
             }
             assert!(file.is_empty(), "{kind}: nothing is compressed yet");
             assert_eq!(threads.0.lock().unwrap().len(), 4, "{kind}: pieces of four batches each");
@@ -262,7 +272,7 @@ mod tests {
                     tokio::task::yield_now().await;
                 }
             });
-            file.extend(content.finish(&cores).await);
+            file.extend(content.finish(&cores).await.unwrap());
             working.abort();
             assert_eq!(content.held(), 0);
             assert_eq!(plain(kind, &file.concat()), expected, "{kind}");
@@ -305,11 +315,11 @@ mod tests {
         let cores = Cores::new(env::real(), 2);
         for kind in ["gzip", "zstd", "deflate", "none"] {
             let mut content = Content::begin(&format(&json!(kind)), &cores);
-            let mut file = content.encode(&batch(1), &cores).await;
+            let mut file = content.encode(&batch(1), &cores).await.unwrap();
             file.extend(content.settle(&cores).await);
             assert_eq!(content.held(), 0, "{kind}");
-            file.extend(content.encode(&batch(2), &cores).await);
-            file.extend(content.finish(&cores).await);
+            file.extend(content.encode(&batch(2), &cores).await.unwrap());
+            file.extend(content.finish(&cores).await.unwrap());
             let expected = [batch(1).lines().unwrap().clone(), batch(2).lines().unwrap().clone()];
             if ["gzip", "zstd"].contains(&kind) {
                 assert_eq!(plain(kind, &file.concat()), expected.concat(), "{kind}");
@@ -321,7 +331,8 @@ mod tests {
     async fn a_file_without_a_byte_is_still_one_of_its_codec() {
         let cores = Cores::new(env::real(), 1);
         for kind in ["gzip", "zstd"] {
-            let file = Content::begin(&format(&json!(kind)), &cores).finish(&cores).await.concat();
+            let mut content = Content::begin(&format(&json!(kind)), &cores);
+            let file = content.finish(&cores).await.unwrap().concat();
             assert!(!file.is_empty(), "{kind}");
             assert_eq!(plain(kind, &file), b"", "{kind}");
         }

@@ -67,7 +67,10 @@ impl<T: From<NotedPlace> + AsRef<NotedPlace>> Due<T> {
             Err(error) if self.failed => tracing::debug!(%error, "{left}"),
             Err(error) => {
                 let error = error as &dyn std::error::Error;
-                tracing::warn!(error, "{left}; no event is lost; retrying");
+                tracing::warn!(
+                    error,
+                    "{left}; no event is lost; retrying; fix the cause in `error`"
+                );
             }
         }
         self.failed = turn.is_err();

@@ -1,7 +1,7 @@
 //! Errors of the sink.
 
 use ledger::LedgerError;
-use pipeline::{Classify, ErrorClass};
+use pipeline::{Classify, ErrorClass, SinkError};
 use storage::FsError;
 use thiserror::Error;
 
@@ -9,10 +9,15 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum HdfsSinkError {
     /// The store failed while a file was written.
-    #[error("cannot write a file below `url`; its batches are written again later")]
+    #[error("cannot write a file below `url`; no event is lost: its batches are written again")]
     Store(#[from] FsError),
+    /// The encoder runs outside this process, and failed.
+    #[error("cannot encode a file below `url`; its batches are written again later")]
+    Encode(#[from] SinkError),
     /// The store of the commit ledger failed or is damaged.
-    #[error("cannot commit files below `url`; uncommitted batches are written again later")]
+    #[error(
+        "cannot commit files below `url`; no event is lost: uncommitted batches are written again"
+    )]
     Commit(#[from] LedgerError),
     /// The ledger was changed from outside: continuing could store committed batches again.
     #[error(
@@ -71,6 +76,7 @@ impl Classify for HdfsSinkError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Store(error) => error.class(),
+            Self::Encode(error) => error.class,
             Self::Commit(error) | Self::Undecided { source: error, .. } => error.class(),
             Self::Identity { .. } | Self::Table { .. } => ErrorClass::Blocked,
             Self::Memory { .. } | Self::NotOpen => ErrorClass::Transient,

@@ -139,7 +139,8 @@ impl Held {
             // Its origin saw it committed long ago. This is a stray copy, which must not be dropped
             // silently.
             let detail = format!(
-                "late copy of batch {key}, which was committed earlier; its epoch is closed"
+                "late copy of batch {key}, which was committed before its sender closed the epoch; \
+                 no event is lost unless two agents use copies of one data directory"
             );
             let (events, whole, reason) = (batch.clone(), true, "epoch_closed");
             self.refuse(Letter { ticket, events, whole, reason, detail });

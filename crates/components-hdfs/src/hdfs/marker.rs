@@ -68,10 +68,7 @@ impl Marking {
         let Some(marker) = &settings.marker else { return };
         loop {
             let turn = self.turn(marker).await;
-            self.due.ended(
-                &turn,
-                "cannot write the success markers of complete directories; no event is lost",
-            );
+            self.due.ended(&turn, "cannot write the success markers of complete directories");
             sleep(PAUSE_MAX.min(marker.margin)).await;
         }
     }

@@ -27,6 +27,42 @@ pub(super) const METRICS: &[MetricSpec] = &[
         "Directories with files of any collector that have no receipt yet, or a late file to \
          record.",
     ),
+    MetricSpec::gauge(
+        "incomplete_seconds",
+        "Time since the oldest directory that waits for edges could have got its receipt.",
+    ),
+    MetricSpec::gauge(
+        "edges_that_hold_back",
+        "Edges that the oldest directory without a receipt waits for.",
+    ),
+    MetricSpec::counter(
+        "lineage_events",
+        "Receipts and records of late files that this sink has sent to its OpenLineage server, \
+         including repetitions.",
+    ),
+    MetricSpec::counter(
+        "failed_lineage_events",
+        "Failed attempts to send a receipt to the OpenLineage server; they are retried.",
+    ),
+    MetricSpec::gauge(
+        "receipts_without_lineage_event",
+        "Receipts and records of late files of any collector that the OpenLineage server does not \
+         have yet.",
+    ),
+    MetricSpec::counter(
+        "partition_receipts",
+        "Receipts and records of late files that this sink has written to a partition in the Hive \
+         metastore, including repetitions.",
+    ),
+    MetricSpec::counter(
+        "failed_partition_receipts",
+        "Failed attempts to write a receipt to a partition; they are retried.",
+    ),
+    MetricSpec::gauge(
+        "receipts_without_partition",
+        "Receipts and records of late files of any collector that are not properties of their \
+         partition yet.",
+    ),
     MetricSpec::counter(
         "registered_partitions",
         "Partitions that this sink has added to its table or found there.",

@@ -98,7 +98,7 @@ impl Merging {
         let Some(compact) = &settings.compact else { return };
         loop {
             let turn = self.turn(compact).await;
-            self.due.ended(&turn, "cannot merge small files; no event is lost");
+            self.due.ended(&turn, "cannot merge small files");
             sleep(PAUSE_MAX.min(compact.after)).await;
         }
     }
@@ -124,7 +124,8 @@ impl Merging {
                     let failures = self.failures.entry(directory.clone()).or_default();
                     *failures += 1;
                     tracing::debug!(directory, %error,
-                        "cannot merge the small files of a directory; no event is lost; retrying");
+                        "cannot merge the small files of a directory; no event is lost; retrying; \
+                         fix the cause in `error`");
                     if *failures < TRIES_MAX { Done::Later } else { Done::GivenUp }
                 }
             };

@@ -1,13 +1,16 @@
 //! A file of an open roll.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use ledger::{LedgerError, RollFile, check_length};
-use pipeline::{Events, IntervalSet, Ticket};
+use ledger::{LedgerError, RollFile, Share, check_length};
+use pipeline::{Identity, IntervalSet, Origin, Ticket};
 use storage::{FileWriter, FsError};
 
 use super::content::{Content, Cores};
+use super::error::HdfsSinkError;
 use super::roll::Fill;
-use super::staged::Stage;
+use super::staged::{Part, Stage};
 
 /// A staged file that is being written.
 pub(super) struct OpenFile {
@@ -23,7 +26,12 @@ pub(super) struct OpenFile {
     pub(super) shown: Option<String>,
     /// The batches with events in it.
     pub(super) tickets: IntervalSet,
+    /// Its events by origin, if they are counted.
+    pub(super) shares: BTreeMap<Origin, Share>,
 }
+
+/// Maximum number of origins in a file whose events are counted.
+const SHARES_MAX: usize = 4_096;
 
 /// The writer of an open file.
 pub(super) struct Writing {
@@ -37,18 +45,26 @@ impl OpenFile {
         self.writing.is_some()
     }
 
-    /// Adds events of a batch.
+    /// Adds a part of a batch.
     pub(super) async fn write(
         &mut self,
         ticket: Ticket,
-        events: &Events,
+        part: &Part,
         cores: &Cores,
-    ) -> Result<(), FsError> {
+    ) -> Result<(), HdfsSinkError> {
         let writing = self.writing.as_mut().expect("a closed file gets no events");
-        let bytes = writing.content.encode(events, cores).await;
+        let bytes = writing.content.encode(&part.events, cores).await?;
         self.tickets.insert(ticket);
-        self.fill.events += events.len() as u64;
-        self.append(bytes).await
+        let events = part.events.len() as u64;
+        self.fill.events += events;
+        if let Some(Identity { origin, epoch, sequence }) = part.counted
+            && self.shares.len() <= SHARES_MAX
+        {
+            let batch = (epoch.0, sequence.0);
+            let share = Share { origin, events, first: batch, last: batch };
+            self.shares.entry(origin).and_modify(|known| known.add(&share)).or_insert(share);
+        }
+        Ok(self.append(bytes).await?)
     }
 
     /// Waits for pending compression, so that the size is exact.
@@ -59,10 +75,10 @@ impl OpenFile {
     }
 
     /// Writes the end of the content.
-    pub(super) async fn finish(&mut self, cores: &Cores) -> Result<(), FsError> {
+    pub(super) async fn finish(&mut self, cores: &Cores) -> Result<(), HdfsSinkError> {
         let Some(writing) = &mut self.writing else { return Ok(()) };
-        let bytes = writing.content.finish(cores).await;
-        self.append(bytes).await
+        let bytes = writing.content.finish(cores).await?;
+        Ok(self.append(bytes).await?)
     }
 
     async fn append(&mut self, pieces: Vec<Bytes>) -> Result<(), FsError> {
@@ -80,13 +96,15 @@ impl OpenFile {
     pub(super) fn described(&self, directory: &str) -> RollFile {
         let Fill { bytes, events, .. } = self.fill;
         let (temp, directory) = (self.temp.clone(), directory.to_owned());
-        RollFile { temp, directory, len: bytes, crc: self.crc, events }
+        let counted = self.shares.values().copied();
+        let shares = counted.filter(|_| self.shares.len() <= SHARES_MAX).collect();
+        RollFile { temp, directory, len: bytes, crc: self.crc, events, shares }
     }
 
     /// Finishes and closes it, while its roll continues.
-    pub(super) async fn end(&mut self, stage: &Stage) -> Result<(), LedgerError> {
+    pub(super) async fn end(&mut self, stage: &Stage) -> Result<(), HdfsSinkError> {
         self.finish(&stage.cores).await?;
-        self.close(stage).await
+        Ok(self.close(stage).await?)
     }
 
     /// Makes the file durable and complete, and checks its length.

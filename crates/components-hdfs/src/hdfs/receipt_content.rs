@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use complete::{Edge, EdgeLine, Judgement, Receipt, Roster};
+use complete::{Edge, EdgeLine, Judgement, Receipt, Roster, Share, file_hash};
 use ledger::{CommittedFile, Ledger, Settled};
 use pipeline::Origin;
 use serde::Serialize;
@@ -24,6 +24,10 @@ pub(super) fn events_of(name: &str, committed: &[CommittedFile]) -> Option<u64> 
     committed.iter().find(|file| file.name == name).map(|file| file.events)
 }
 
+fn bytes_of(name: &str, committed: &[CommittedFile]) -> Option<u64> {
+    committed.iter().find(|file| file.name == name).map(|file| file.bytes)
+}
+
 pub(super) fn json(value: &impl Serialize) -> Bytes {
     let mut text = serde_json::to_vec_pretty(value).expect("its maps have texts as keys");
     text.push(b'\n');
@@ -34,9 +38,15 @@ pub(super) fn json(value: &impl Serialize) -> Bytes {
 pub(super) fn holders(judgement: &Judgement) -> String {
     /// Maximum number of names.
     const NAMES_MAX: usize = 8;
-    let known = judgement.holders.iter().map(|(origin, edge)| match edge.name.as_str() {
-        "" => format!("origin {origin}"),
-        name => name.to_owned(),
+    let known = judgement.holders.iter().map(|(origin, edge)| {
+        let held_by = match edge.held_by.as_str() {
+            "" => String::new(),
+            sources => format!(" (sources {sources} cannot report)"),
+        };
+        match edge.name.as_str() {
+            "" => format!("origin {origin}{held_by}"),
+            name => format!("{name}{held_by}"),
+        }
     });
     let all: Vec<String> = known.chain(judgement.missing.iter().cloned()).collect();
     let named = all.iter().take(NAMES_MAX).cloned().collect::<Vec<_>>().join(", ");
@@ -78,6 +88,7 @@ pub(super) fn receipt(
             batches: batches.map_or(0, |it| it.count),
             epochs: batches.map(|it| (it.first.0, it.last.0)),
             numbers: batches.map(|it| (it.first.1, it.last.1)),
+            in_directory: None,
         }
     };
     let lines = |edges: &[(Origin, Edge)]| edges.iter().map(line).collect();
@@ -88,10 +99,50 @@ pub(super) fn receipt(
         ledger: ledger.identity().to_string(),
         entries: turn.entries,
         events: None,
+        bytes: None,
         files: Vec::new(),
         files_hash: String::new(),
         edges: lines(&judgement.past),
         waived: lines(&judgement.waived),
         left: lines(&judgement.left),
+        hash: None,
     }
+}
+
+/// Adds the covered files to a receipt, with the counts of their entries, and seals it.
+pub(super) fn add_files(receipt: &mut Receipt, files: Vec<String>, committed: &[CommittedFile]) {
+    receipt.events = files.iter().map(|name| events_of(name, committed)).sum();
+    receipt.bytes = files.iter().map(|name| bytes_of(name, committed)).sum();
+    receipt.files_hash = file_hash(&files);
+    if let Some(shares) = shares(&files, committed) {
+        let Receipt { edges, waived, left, .. } = receipt;
+        for line in edges.iter_mut().chain(waived).chain(left) {
+            line.in_directory = Some(shares.get(&line.origin).cloned().unwrap_or_default());
+        }
+    }
+    receipt.files = files;
+    receipt.seal();
+}
+
+/// Returns the events of each origin in these files; `None` if they are not counted in all of them.
+pub(super) fn shares(
+    files: &[String],
+    committed: &[CommittedFile],
+) -> Option<BTreeMap<String, Share>> {
+    let mut sums: BTreeMap<Origin, ledger::Share> = BTreeMap::new();
+    for name in files {
+        let file = committed.iter().find(|file| file.name == *name)?;
+        if file.shares.iter().map(|share| share.events).sum::<u64>() != file.events {
+            return None;
+        }
+        for share in &file.shares {
+            let sum = sums.entry(share.origin);
+            sum.and_modify(|sum| sum.add(share)).or_insert(*share);
+        }
+    }
+    let share = |(origin, ledger::Share { events, first, last, .. }): (Origin, ledger::Share)| {
+        let (epochs, numbers) = (Some((first.0, last.0)), Some((first.1, last.1)));
+        (origin.to_string(), Share { events, epochs, numbers })
+    };
+    Some(sums.into_iter().map(share).collect())
 }

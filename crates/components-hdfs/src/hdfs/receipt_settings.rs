@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use complete::{Expected, RECEIPT};
 use pipeline::{BuildContext, BuildError};
+use storage::StoreUrl;
 
 use super::Config;
 use super::bucket::{Rules, confined};
@@ -15,10 +16,13 @@ impl Config {
     /// Returns when directories get a receipt.
     pub(super) fn complete(
         &self,
+        url: &StoreUrl,
         rules: &Rules,
         cx: &BuildContext,
     ) -> Result<Option<Complete>, BuildError> {
-        let Some(CompleteConfig { edges, leave_after, grace, marker }) = &self.complete else {
+        let Some(CompleteConfig { edges, leave_after, grace, marker, open_lineage }) =
+            &self.complete
+        else {
             return Ok(None);
         };
         let invalid = |setting: &str, problem: &str| {
@@ -59,20 +63,25 @@ impl Config {
             return invalid(".leave_after", &problem);
         }
         if edges.iter().any(|name| name.is_empty()) {
-            return invalid(".edges", "a name must not be empty");
+            return invalid(".edges", "a name must not be empty; remove it");
         }
         let millis = |period: Duration| i64::try_from(period.as_millis()).unwrap_or(i64::MAX / 2);
         let names = edges.iter().map(|name| confined(Some(name))).collect();
         let expected = Expected { names, leave_after: leave_after.map(|after| millis(after.0)) };
+        let lineage = open_lineage.as_ref();
+        let lineage = lineage.map(|it| it.recipient(url, rules.template.prefix(), cx));
         let scope = cx.scope::<Self>();
         Ok(Some(Complete {
             expected,
             grace: millis(grace.0),
             marker: marker.clone(),
+            recipients: lineage.transpose()?.into_iter().collect(),
             progress: cx.get(),
             receipts: scope.counter("receipts")?,
             late: scope.counter("late_files")?,
             due: scope.gauge("directories_without_receipt")?,
+            held_seconds: scope.gauge("incomplete_seconds")?,
+            holders: scope.gauge("edges_that_hold_back")?,
         }))
     }
 }

@@ -5,7 +5,7 @@
 //!     ─► edges with a batch join ─► every one past the period? ─no─► next turn
 //!                                        │ yes, and no committed file of it is still staged
 //!                                        ▼
-//!                            receipt, with the number of entries ─► marker
+//!      notes for other systems, receipt with the number of entries ─► marker
 //!  a note for a directory with a receipt ─► files of later entries ─► records of late files
 //! ```
 //!
@@ -18,16 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use complete::{Judgement, LateFile, LateRecord, RECEIPT, Receipt, Roster, file_hash, late_name};
+use complete::{Judgement, LateFile, LateRecord, RECEIPT, Receipt, Roster, late_name};
 use ledger::{CommittedFile, Ledger, LedgerError, NoteKind, NotedPlace, Settled, Token};
-use pipeline::Origin;
+use pipeline::sink_board::Incomplete;
+use pipeline::{Origin, SinkBoard};
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::bucket::confined;
 use super::due::Due;
 use super::edges;
-use super::receipt_content::{Turn, events_of, holders, json, receipt};
+use super::receipt_content::{Turn, add_files, events_of, holders, json, receipt};
 use super::settings::{Complete, Settings, now};
 
 /// Maximum pause between two turns; a shorter `grace` shortens it.
@@ -62,10 +62,21 @@ impl AsRef<NotedPlace> for Noted {
     }
 }
 
+/// A directory that edges hold back.
+struct Held {
+    /// The time of an event in it.
+    at: i64,
+    directory: String,
+    /// Number of the edges.
+    edges: usize,
+    waits_for: String,
+}
+
 /// The receipt task of one opening.
 pub(super) struct Receipting {
     settings: Arc<Settings>,
     ledger: Arc<Mutex<Ledger>>,
+    board: SinkBoard,
     due: Due<Noted>,
     /// The last batch of each origin at the last turn.
     last: BTreeMap<Origin, (u64, u64)>,
@@ -75,10 +86,14 @@ pub(super) struct Receipting {
 }
 
 impl Receipting {
-    /// Creates the task for this ledger.
-    pub(super) fn new(settings: Arc<Settings>, ledger: Arc<Mutex<Ledger>>) -> Self {
+    /// Creates the task for this ledger. It shows the oldest incomplete directory on the board.
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        ledger: Arc<Mutex<Ledger>>,
+        board: SinkBoard,
+    ) -> Self {
         let (due, last) = (Due::new(NoteKind::Receipt), BTreeMap::new());
-        Self { settings, ledger, due, last, committed: BTreeMap::new(), read_to: 0 }
+        Self { settings, ledger, board, due, last, committed: BTreeMap::new(), read_to: 0 }
     }
 
     /// Works periodically until it is aborted.
@@ -105,6 +120,9 @@ impl Receipting {
         {
             self.handle(complete, &over, &turn).await?;
         }
+        if over.is_empty() {
+            self.show_oldest(complete, None, now);
+        }
         complete.due.set(self.due.directories() as f64);
         Ok(())
     }
@@ -121,7 +139,7 @@ impl Receipting {
         let waived = edges::waivers(&*self.ledger.lock().await).await?;
         let mut roster = stored.clone();
         for (origin, reached) in complete.progress.reached() {
-            roster.report(origin, &confined(Some(&reached.host)), reached.before);
+            edges::report(&mut roster, origin, &reached);
         }
         let mut ledger = self.ledger.lock().await;
         ledger.refresh().await?;
@@ -164,17 +182,13 @@ impl Receipting {
                 roster.join(origin, now);
             }
         }
-        let mut last: BTreeMap<Origin, (u64, u64)> = BTreeMap::new();
-        for (origin, epoch, sequences) in settled.keys.iter() {
-            let newest = (epoch.0, sequences.last().unwrap_or_default());
-            let known = last.entry(origin).or_insert(newest);
-            *known = newest.max(*known);
-        }
+        let last = edges::newest(settled);
         for (origin, newest) in &last {
             let is_new = roster.get(*origin).is_none_or(|edge| !edge.has_batch);
             if is_new || self.last.get(origin).is_some_and(|known| known != newest) {
                 roster.join(*origin, now);
             }
+            roster.newest(*origin, *newest);
         }
         self.last = last;
     }
@@ -194,6 +208,7 @@ impl Receipting {
                 before.is_some_and(|before| self.is_past(complete, at, before))
             };
             known.has_batch != edge.has_batch
+                || known.held_by != edge.held_by
                 || signs.is_some_and(|signs| edge.seen - known.seen > signs)
                 || over.values().any(|at| is_past(known.before, *at) != is_past(edge.before, *at))
         })
@@ -210,20 +225,25 @@ impl Receipting {
         over: &BTreeMap<String, i64>,
         turn: &Turn,
     ) -> Result<(), LedgerError> {
-        let mut done = BTreeSet::new();
+        let (mut done, mut held) = (BTreeSet::new(), Vec::new());
         for (directory, at) in over {
             let judgement = turn.roster.judge(
                 &complete.expected,
                 turn.now,
                 |before| self.is_past(complete, *at, before),
+                |left| self.settings.rules.is_over(left, *at),
                 |origin| turn.waived.contains(&(origin, directory.clone())),
             );
             if self.handle_one(complete, directory, &judgement, turn).await? {
                 done.insert(directory.clone());
             } else if !judgement.is_complete() {
-                self.log_holders(directory, &judgement);
+                let edges = judgement.holders.len() + judgement.missing.len();
+                let waits_for = holders(&judgement);
+                self.log_holders(directory, &waits_for);
+                held.push(Held { at: *at, directory: directory.clone(), edges, waits_for });
             }
         }
+        self.show_oldest(complete, held.into_iter().min_by_key(|held| held.at), turn.now);
         for all in self.due.lists() {
             all.retain_mut(|due| {
                 if !over.contains_key(&due.place.directory) {
@@ -250,7 +270,10 @@ impl Receipting {
         let receipt = match known.as_deref().map(Receipt::parse) {
             Some(Some(receipt)) => receipt,
             Some(None) => {
-                tracing::warn!(directory, "cannot read the receipt {RECEIPT}; delete it");
+                tracing::warn!(
+                    directory,
+                    "the receipt {RECEIPT} is damaged; delete it, and the sink writes it again"
+                );
                 return Ok(false);
             }
             None if judgement.is_complete() => {
@@ -268,15 +291,14 @@ impl Receipting {
                     // The roll failed after its note; its events are elsewhere.
                     return Ok(true);
                 }
-                let events = files.iter().map(|name| events_of(name, committed));
-                receipt.events = events.sum();
-                receipt.files_hash = file_hash(&files);
-                receipt.files = files;
+                add_files(&mut receipt, files, committed);
+                complete.note(&self.settings, &ledger, (directory, None)).await?;
                 if !ledger.put_sidecar(directory, RECEIPT, json(&receipt)).await? {
                     // Another collector was faster; the next turn reads its receipt.
                     return Ok(false);
                 }
                 complete.receipts.inc();
+                complete.written();
                 let (files, edges) = (receipt.files.len(), receipt.edges.len());
                 let waived = receipt.waived.len() + receipt.left.len();
                 tracing::info!(directory, files, edges, waived, "directory is complete");
@@ -317,7 +339,9 @@ impl Receipting {
             }
             let count = files.len() as u64;
             let record = LateRecord { format: 1, entry, found_at_ms: turn.now, files };
+            complete.note(&self.settings, ledger, (directory, Some(entry))).await?;
             if ledger.put_sidecar(directory, &name, json(&record)).await? {
+                complete.written();
                 complete.late.inc_by(count);
                 tracing::warn!(
                     directory,
@@ -331,15 +355,35 @@ impl Receipting {
         Ok(())
     }
 
+    /// Shows for how long the oldest directory has been held back, and by which edges.
+    fn show_oldest(&self, complete: &Complete, oldest: Option<Held>, now: i64) {
+        let Some(Held { at, directory, edges, waits_for }) = oldest else {
+            complete.held_seconds.set(0.0);
+            complete.holders.set(0.0);
+            return self.board.set_incomplete(None);
+        };
+        let is_due = |time: i64| self.settings.rules.is_over(at, time - complete.grace);
+        let (mut before, mut due) = (at, now);
+        while due - before > 1_000 {
+            let middle = before + (due - before) / 2;
+            if is_due(middle) { due = middle } else { before = middle }
+        }
+        let waited = Duration::from_millis((now - due).unsigned_abs());
+        complete.held_seconds.set(waited.as_secs_f64());
+        complete.holders.set(edges as f64);
+        let now = Instant::now();
+        let since = now.checked_sub(waited).unwrap_or(now);
+        self.board.set_incomplete(Some(Incomplete { directory, waits_for, since }));
+    }
+
     /// Logs the edges that hold a directory back, once for each directory.
-    fn log_holders(&mut self, directory: &str, judgement: &Judgement) {
+    fn log_holders(&mut self, directory: &str, waits_for: &str) {
         let named = self.due.lists().flatten().filter(|due| due.place.directory == directory);
         let mut is_new = false;
         for due in named {
             is_new |= !std::mem::replace(&mut due.is_logged, true);
         }
         if is_new {
-            let waits_for = holders(judgement);
             tracing::info!(directory, waits_for, "directory waits for edges");
         }
     }

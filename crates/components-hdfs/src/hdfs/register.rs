@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{Ledger, LedgerError, NoteKind};
-use pipeline::SinkBoard;
 use support::backoff::jittered;
 use support::causes::chain;
 use support::failure_log::FailureLog;
@@ -26,9 +25,12 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::settings::{Registration, Settings};
+use super::troubles::Troubles;
 use crate::hive::{MetastoreError, Partition};
 use backlog::Backlog;
 
+/// Name of the task among the problems of the sink.
+const TASK: &str = "hive";
 /// Pause between reads of the notes of other collectors.
 const PAUSE: Duration = Duration::from_secs(30);
 /// Pause after a failure: the first one, and the longest.
@@ -42,7 +44,7 @@ enum RegisterError {
     /// The store failed.
     #[error(
         "cannot read from the commit ledger which directories are not partitions of the Hive table \
-         yet; no event is lost"
+         yet"
     )]
     Store(#[from] LedgerError),
     /// The metastore is unreachable, or rejects the call.
@@ -54,7 +56,7 @@ enum RegisterError {
 pub(super) struct Registering {
     settings: Arc<Settings>,
     ledger: Arc<Mutex<Ledger>>,
-    board: SinkBoard,
+    troubles: Troubles,
     backlog: Backlog,
 }
 
@@ -63,9 +65,9 @@ impl Registering {
     pub(super) fn new(
         settings: Arc<Settings>,
         ledger: Arc<Mutex<Ledger>>,
-        board: SinkBoard,
+        troubles: Troubles,
     ) -> Self {
-        Self { settings, ledger, board, backlog: Backlog::default() }
+        Self { settings, ledger, troubles, backlog: Backlog::default() }
     }
 
     /// Works periodically until it is aborted.
@@ -80,7 +82,7 @@ impl Registering {
             let now = Instant::now();
             match turned {
                 Ok(()) => {
-                    self.board.set_trouble(None);
+                    self.troubles.set(TASK, None);
                     if let Some((failures, _)) = failures.over(now) {
                         let table = &registration.table;
                         tracing::info!(table, failures, "partitions are registered again");
@@ -93,14 +95,14 @@ impl Registering {
                     let text = chain(&error);
                     let left =
                         format!("cannot register partitions of table {}", registration.table);
-                    self.board.set_trouble(Some(format!("{left}: {text}")));
+                    self.troubles.set(TASK, Some(format!("{left}: {text}")));
                     if let Some((failures, _)) = failures.should_log(now, &text) {
                         tracing::warn!(
                             error = text,
                             due,
                             failures,
                             "{left}, so Hive does not show their rows yet; no event is lost; \
-                             retrying"
+                             retrying; fix the cause in `error`"
                         );
                     }
                     let (first, longest) = RETRY;
@@ -121,11 +123,12 @@ impl Registering {
                 let error = chain(&error);
                 tracing::debug!(
                     error,
-                    "cannot register partitions before the stop; the next start registers them"
+                    "cannot register partitions before the agent stops; the next start \
+                     registers them"
                 );
             }
             Err(_) => tracing::debug!(
-                "cannot register partitions before the stop; the next start registers them"
+                "cannot register partitions before the agent stops; the next start registers them"
             ),
         }
     }

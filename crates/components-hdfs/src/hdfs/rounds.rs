@@ -44,8 +44,13 @@ mod tests {
     /// Returns which of the sorted files start a round.
     fn begin(files: &[&str], files_max: usize) -> (bool, Vec<usize>) {
         let key = |name: &&str| FileKey { directory: (*name).to_owned(), form: String::new() };
-        let part =
-            |name| Part { file: key(name), events: Events::default(), bytes_bound: 1, noted: None };
+        let part = |name| Part {
+            file: key(name),
+            events: Events::default(),
+            bytes_bound: 1,
+            noted: None,
+            counted: None,
+        };
         let parts: Vec<Part> = files.iter().map(part).collect();
         let mut rounds = BatchRounds::new(&parts, files_max);
         let begins = |(at, part): (usize, &Part)| rounds.ends_before(&part.file).then_some(at);

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use complete::Expected;
 use formats::format::Format;
-use ledger::{NoteKind, NotedPlace};
+use ledger::{Ledger, LedgerError, NoteKind, NotedPlace};
 use metrics::{Counter, FloatGauge};
 use peers::ProgressBoard;
 use pipeline::Env;
 use pipeline::env::unix_millis;
 use tokio::sync::Notify;
 
+use super::announce::Recipient;
 use super::append::Target;
 use super::bucket::Rules;
 use super::noted::Noted;
@@ -59,6 +60,8 @@ pub(super) struct Complete {
     pub(super) grace: i64,
     /// Name of the empty file in directories with a receipt.
     pub(super) marker: Option<String>,
+    /// Systems that get the receipts.
+    pub(super) recipients: Vec<Recipient>,
     /// Reports of edges that reach this sink through its channel.
     pub(super) progress: ProgressBoard,
     /// Number of receipts.
@@ -67,6 +70,33 @@ pub(super) struct Complete {
     pub(super) late: Counter,
     /// Number of directories that wait for edges.
     pub(super) due: FloatGauge,
+    /// For how long the oldest of them has been held back, in seconds.
+    pub(super) held_seconds: FloatGauge,
+    /// Number of edges that hold it back.
+    pub(super) holders: FloatGauge,
+}
+
+impl Complete {
+    /// Notes that other systems will get a receipt, or the record of the late files of an entry.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(super) async fn note(
+        &self,
+        settings: &Settings,
+        ledger: &Ledger,
+        of: (&str, Option<u64>),
+    ) -> Result<(), LedgerError> {
+        for recipient in &self.recipients {
+            recipient.note(settings, ledger, of).await?;
+        }
+        Ok(())
+    }
+
+    /// Signals to other systems that a receipt or a record was written.
+    pub(super) fn written(&self) {
+        self.recipients.iter().for_each(Recipient::written);
+    }
 }
 
 /// When a directory is complete, and its marker.

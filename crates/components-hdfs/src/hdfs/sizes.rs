@@ -114,7 +114,13 @@ impl Share {
     fn part(self) -> (Part, u64) {
         let file = FileKey { directory: self.directory, form: String::new() };
         (
-            Part { file, events: Events::default(), bytes_bound: self.bytes, noted: None },
+            Part {
+                file,
+                events: Events::default(),
+                bytes_bound: self.bytes,
+                noted: None,
+                counted: None,
+            },
             self.events,
         )
     }

@@ -97,14 +97,14 @@ pub(super) struct CommitContext {
 
 impl CommitContext {
     /// Returns why a file could not be staged. If its directory is missing, the ledger may be, too.
-    pub(super) async fn cause(&self, error: FsError) -> HdfsSinkError {
-        if error.is_not_found()
+    pub(super) async fn cause(&self, error: HdfsSinkError) -> HdfsSinkError {
+        if matches!(&error, HdfsSinkError::Store(error) if error.is_not_found())
             && self.stage.recorded
             && let Err(changed) = self.ledger.lock().await.still_there().await
         {
             return self.decision.add_hint(changed);
         }
-        error.into()
+        error
     }
 }
 
@@ -125,7 +125,7 @@ impl CommitContext {
         self.next_try(&ledger)
     }
 
-    /// Returns batches that wait for their files, because the agent stops. Returns when to retry,
+    /// Returns batches that wait for their files, because of a flush. Returns when to retry,
     /// if other files wait.
     pub(super) async fn give_up_waiting(&self) -> Option<Instant> {
         let mut ledger = self.ledger.lock().await;
@@ -165,6 +165,8 @@ pub(super) struct Part {
     pub(super) bytes_bound: u64,
     /// The time in its directory, if reader tasks need it.
     pub(super) noted: Option<i64>,
+    /// The batch, if its events are counted by origin.
+    pub(super) counted: Option<Identity>,
 }
 
 /// A roll being written.
@@ -202,7 +204,7 @@ impl OpenRoll {
         format: &Format,
         limits: &Limits,
         stage: &Stage,
-    ) -> Result<bool, FsError> {
+    ) -> Result<bool, HdfsSinkError> {
         let file = match self.files.get_mut(&part.file) {
             Some(file) => file,
             None => {
@@ -214,12 +216,12 @@ impl OpenRoll {
                 let writer = stage.fs.create(&path, stage.options).await?;
                 let content = Content::begin(format, &stage.cores);
                 let (writing, fill) = (Some(Writing { content, writer }), Fill::default());
-                let (tickets, noted) = (IntervalSet::EMPTY, part.noted);
-                let file = OpenFile { temp, writing, fill, crc: 0, noted, shown, tickets };
-                self.files.entry(part.file).or_insert(file)
+                let (tickets, shares, noted) = (IntervalSet::EMPTY, BTreeMap::new(), part.noted);
+                let file = OpenFile { temp, writing, fill, crc: 0, noted, shown, tickets, shares };
+                self.files.entry(part.file.clone()).or_insert(file)
             }
         };
-        file.write(ticket, &part.events, &stage.cores).await?;
+        file.write(ticket, &part, &stage.cores).await?;
         if limits.is_full(file.fill) {
             file.settle(&stage.cores).await?;
         }
@@ -227,7 +229,7 @@ impl OpenRoll {
     }
 
     /// Closes its files, so that a batch can have more files than may be open.
-    pub(super) async fn end_files(&mut self, stage: &Stage) -> Result<(), LedgerError> {
+    pub(super) async fn end_files(&mut self, stage: &Stage) -> Result<(), HdfsSinkError> {
         let open = self.files.values_mut().filter(|file| file.is_open());
         let closing: Vec<_> = open.map(|file| file.end(stage)).collect();
         stream::iter(closing).buffer_unordered(CLOSED_AT_ONCE).try_collect().await

@@ -1,19 +1,15 @@
 //! Validates the settings `hive`: the table of the files.
 
-use std::sync::Arc;
+mod registration;
 
 use formats::format::Format;
 use pipeline::units::Period;
-use pipeline::{BuildContext, BuildError, TableForm, TableStorage, address};
+use pipeline::{BuildError, TableForm, TableStorage, address};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::StoreUrl;
 
-use super::Config;
-use super::bucket::Rules;
-use super::config::Promise;
-use super::settings::Registration;
-use crate::hive::{Column, Keys, Metastore, Places, Reader, TableSpec};
+use crate::hive::{Column, Keys, Reader, TableSpec};
 
 /// The external table that the directories of a sink are partitions of.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -74,46 +70,6 @@ fn default_database() -> String {
 fn invalid<T>(setting: &str, problem: impl std::fmt::Display) -> Result<T, BuildError> {
     let setting = if setting.is_empty() { "hive".to_owned() } else { format!("hive.{setting}") };
     Err(BuildError::invalid(setting, problem))
-}
-
-impl Config {
-    /// Returns the registration settings.
-    pub(super) fn registration(
-        &self,
-        url: &StoreUrl,
-        rules: &Rules,
-        format: &Format,
-        cx: &BuildContext,
-    ) -> Result<Option<Registration>, BuildError> {
-        let Some(hive) = &self.hive else { return Ok(None) };
-        if self.guarantee != Promise::ExactlyOnce {
-            let problem = "needs the commit ledger, which records directories with files: remove \
-                           this setting, or remove `guarantee`";
-            return invalid("", problem);
-        }
-        let keys = match Keys::from_folders(&rules.template.folders()) {
-            Ok(keys) => keys,
-            Err(problem) => return invalid("", problem),
-        };
-        let spec = hive.spec(url, rules.template.prefix(), keys, format)?;
-        let places = Places {
-            addresses: hive.addresses()?,
-            framed: hive.framed,
-            user: hive.user.clone().or_else(|| self.proxy_user.clone()),
-            timeout: hive.timeout.0,
-        };
-        let scope = cx.scope::<Self>();
-        Ok(Some(Registration {
-            table: spec.name(),
-            keys: spec.keys.clone(),
-            registry: Arc::new(Metastore::new(cx.env.clone(), places, spec)),
-            added: scope.counter("registered_partitions")?,
-            failed: scope.counter("failed_registrations")?,
-            due: scope.gauge("unregistered_partitions")?,
-            noted: Default::default(),
-            news: Default::default(),
-        }))
-    }
 }
 
 impl HiveConfig {

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::HdfsSink;
+use super::announce::Announcing;
 use super::append::{self, Appending};
 use super::error::HdfsSinkError;
 use super::marker::Marking;
@@ -39,22 +40,30 @@ impl HdfsSink {
         ledger: &Arc<Mutex<Ledger>>,
         size_max: u64,
         place: &(Arc<dyn FileSystem>, WriterId),
-    ) -> [AbortOnDropHandle<()>; 5] {
+    ) -> Vec<AbortOnDropHandle<()>> {
         let behind = self.settings.env.blocking.behind();
         let marking = Marking::new(self.settings.clone(), ledger.clone());
-        let receipting = Receipting::new(self.settings.clone(), ledger.clone());
+        let board = self.visible.board().clone();
+        let receipting = Receipting::new(self.settings.clone(), ledger.clone(), board);
         let merging = self.merging(ledger, size_max);
-        [
+        let mut tasks = vec![
             AbortOnDropHandle::new(behind.spawn(marking.run())),
             AbortOnDropHandle::new(behind.spawn(receipting.run())),
             AbortOnDropHandle::new(behind.spawn(self.registering(ledger).run())),
             AbortOnDropHandle::new(behind.spawn(merging.run())),
             AbortOnDropHandle::new(behind.spawn(self.appending(ledger, place).run())),
-        ]
+        ];
+        let recipients = self.settings.complete.as_ref().map_or(0, |it| it.recipients.len());
+        for at in 0..recipients {
+            let troubles = self.visible.troubles().clone();
+            let announcing = Announcing::new(self.settings.clone(), ledger.clone(), troubles, at);
+            tasks.push(AbortOnDropHandle::new(behind.spawn(announcing.run())));
+        }
+        tasks
     }
 
     pub(super) fn registering(&self, ledger: &Arc<Mutex<Ledger>>) -> Registering {
-        Registering::new(self.settings.clone(), ledger.clone(), self.visible.board().clone())
+        Registering::new(self.settings.clone(), ledger.clone(), self.visible.troubles().clone())
     }
 
     pub(super) fn appending(
@@ -62,8 +71,8 @@ impl HdfsSink {
         ledger: &Arc<Mutex<Ledger>>,
         (fs, author): &(Arc<dyn FileSystem>, WriterId),
     ) -> Appending {
-        let board = self.visible.board().clone();
-        Appending::new(self.settings.clone(), ledger.clone(), fs.clone(), *author, board)
+        let troubles = self.visible.troubles().clone();
+        Appending::new(self.settings.clone(), ledger.clone(), fs.clone(), *author, troubles)
     }
 
     fn merging(&self, ledger: &Arc<Mutex<Ledger>>, size_max: u64) -> Merging {

@@ -5,10 +5,11 @@
 //! below a wrapper that fails or dies at the n-th call, for every n. At the end, the visible lines
 //! are counted. The clock is paused, so no test waits.
 
+mod announcing;
 mod appending;
 mod changed;
 mod faults;
-mod harness;
+pub(in crate::hdfs) mod harness;
 mod marking;
 mod merging;
 mod named;
@@ -17,6 +18,7 @@ mod others;
 #[cfg(feature = "mutants")]
 mod planted;
 mod real;
+mod receipt_audit;
 mod receipts;
 mod refusing;
 mod registering;

@@ -12,6 +12,8 @@ use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::troubles::Troubles;
+
 /// Maximum log lines about files per minute; the rest is counted.
 const LINES_A_MINUTE: u32 = 20;
 
@@ -23,6 +25,7 @@ pub(super) struct Visible {
     count: Counter,
     last: FloatGauge,
     board: SinkBoard,
+    troubles: Troubles,
     env: Env,
 }
 
@@ -30,12 +33,14 @@ impl Visible {
     /// Creates it for the sink of this context.
     pub(super) fn new(cx: &BuildContext) -> Self {
         let label = SinkLabel { sink: cx.name.to_string() };
+        let board = SinkBoard::default();
         Self {
             files: LogRate::new(LINES_A_MINUTE),
             was_open: AtomicBool::new(false),
             count: cx.metrics.sink_files.get_or_create(&label).clone(),
             last: cx.metrics.sink_last_file.get_or_create(&label).clone(),
-            board: SinkBoard::default(),
+            troubles: Troubles::new(board.clone()),
+            board,
             env: cx.env.clone(),
         }
     }
@@ -43,6 +48,11 @@ impl Visible {
     /// Returns the data for status pages.
     pub(super) fn board(&self) -> &SinkBoard {
         &self.board
+    }
+
+    /// Returns the problems of its tasks.
+    pub(super) fn troubles(&self) -> &Troubles {
+        &self.troubles
     }
 
     /// Logs the first opening of the store. A failing store is reopened at each retry, and the

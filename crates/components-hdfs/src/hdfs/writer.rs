@@ -47,8 +47,8 @@ pub(super) struct Writer {
     pub(super) finishing: JoinSet<Option<Instant>>,
     /// When to retry; `None` while no committed file waits.
     pub(super) retry: Option<Instant>,
-    /// Whether the agent is stopping: do not wait for rejecting directories any more.
-    pub(super) stops: bool,
+    /// Whether no batch came after a flush: do not wait for rejecting directories any more.
+    pub(super) gives_up: bool,
 }
 
 impl Writer {
@@ -74,13 +74,14 @@ impl Writer {
                 }
                 command = commands.recv() => match command {
                     Some(Command::Write(taken, room)) => {
+                        self.gives_up = false;
                         if let Err(error) = self.write(*taken).await {
                             return self.fail(error, commands).await;
                         }
                         drop(room);
                     }
                     Some(Command::Flush) => {
-                        self.stops = true;
+                        self.gives_up = true;
                         let all = self.rolls.take_all();
                         self.finish(all).await;
                         self.end_waiting().await;
@@ -142,7 +143,7 @@ impl Writer {
         let Some(parts) = self.parts(ticket, batch) else { return Ok(None) };
         let cores = &self.context.stage.cores;
         if let Err(error) = self.rolls.settle_short(&parts, &self.limits, cores).await {
-            return Err(self.context.cause(error).await);
+            return Err(self.context.cause(error.into()).await);
         }
         let full = self.rolls.take_full(&parts, &self.limits);
         self.finish(full).await;
@@ -168,6 +169,7 @@ impl Writer {
     fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
         let Settings { rules, late, format, marker, complete, compact, .. } = &*self.settings;
         let notes = marker.is_some() || complete.is_some() || compact.is_some();
+        let counted = batch.envelope.identity.filter(|_| complete.is_some());
         let at = now(&self.settings.env);
         let rounds_max = if mutant!("one_round_only") { 1 } else { ROUNDS_MAX };
         let routed = rules.route(batch, at, self.settings.buckets_max.saturating_mul(rounds_max));
@@ -204,7 +206,7 @@ impl Writer {
             for (form, events) in format.by_form(events) {
                 let bytes_bound = format.size_bound(&events);
                 let file = FileKey { directory: directory.clone(), form };
-                parts.push(Part { file, events, bytes_bound, noted });
+                parts.push(Part { file, events, bytes_bound, noted, counted });
             }
         }
         let left_out: usize = unwritable.values().map(BatchBuilder::len).sum();
@@ -264,10 +266,10 @@ impl Writer {
         self.finishing.spawn(roll.finish(self.context.clone()));
     }
 
-    /// Returns batches that wait for rejecting directories, when the agent is stopping and
-    /// everything else is settled.
+    /// Returns batches that wait for rejecting directories, after a flush and when everything else
+    /// is settled.
     async fn end_waiting(&mut self) {
-        if self.stops && self.finishing.is_empty() {
+        if self.gives_up && self.finishing.is_empty() {
             self.retry = self.context.give_up_waiting().await;
         }
         self.show_open_files();

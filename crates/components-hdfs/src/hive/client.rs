@@ -16,10 +16,11 @@ use tokio::time::timeout;
 use super::Registry;
 use super::error::MetastoreError;
 use super::messages::{
-    ADD_PARTITIONS, CREATE_DATABASE, CREATE_TABLE, Call, GET_TABLE, SET_UGI, Table, add_partitions,
-    create_database, create_table, get_table, set_ugi,
+    ADD_PARTITIONS, ALTER_PARTITION, CREATE_DATABASE, CREATE_TABLE, Call, GET_PARTITION, GET_TABLE,
+    SET_UGI, Table, add_partitions, create_database, create_table, get_table, set_ugi,
 };
 use super::partition::Partition;
+use super::properties::{Described, alter_partition, get_partition};
 use super::table::TableSpec;
 
 /// Maximum response size: a table with some thousand columns.
@@ -48,6 +49,13 @@ pub(crate) struct Metastore {
     places: Places,
     spec: TableSpec,
     connection: Mutex<Connecting>,
+}
+
+/// A request of a caller.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Add(&'a [Partition]),
+    Describe(&'a Partition, &'a [(String, String)]),
 }
 
 /// The connection, and its metastore.
@@ -155,6 +163,28 @@ impl Metastore {
             added => there(added),
         }
     }
+
+    async fn do_by(
+        &self,
+        connection: &mut Connection,
+        work: Work<'_>,
+    ) -> Result<(), MetastoreError> {
+        let (partition, properties) = match work {
+            Work::Add(partitions) => return self.add_by(connection, partitions).await,
+            Work::Describe(partition, properties) => (partition, properties),
+        };
+        let mut found = connection.partition(&self.spec, partition).await;
+        if matches!(found, Err(MetastoreError::NoSuchObject { .. })) {
+            self.add_by(connection, std::slice::from_ref(partition)).await?;
+            found = connection.partition(&self.spec, partition).await;
+        }
+        let mut found = found?;
+        if found.set(properties) {
+            let put = |writer: &mut Writer| alter_partition(writer, &self.spec, &found);
+            connection.call(ALTER_PARTITION, put).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Compares two URLs of directories. Java writes `file:/a` for `file:///a`.
@@ -177,6 +207,21 @@ fn there<T>(made: Result<T, MetastoreError>) -> Result<(), MetastoreError> {
 #[async_trait]
 impl Registry for Metastore {
     async fn add(&self, partitions: &[Partition]) -> Result<(), MetastoreError> {
+        self.execute(Work::Add(partitions)).await
+    }
+
+    async fn describe(
+        &self,
+        partition: &Partition,
+        properties: &[(String, String)],
+    ) -> Result<(), MetastoreError> {
+        self.execute(Work::Describe(partition, properties)).await
+    }
+}
+
+impl Metastore {
+    /// Does the work by the current metastore, or by the next one if that fails.
+    async fn execute(&self, work: Work<'_>) -> Result<(), MetastoreError> {
         let mut connecting = self.connection.lock().await;
         let mut tries = self.places.addresses.len();
         // The connection may have ended while idle, which is not a failure of the metastore.
@@ -192,7 +237,7 @@ impl Registry for Metastore {
                 None => self.connect(&self.places.addresses[at]).await,
             };
             let error = match connected {
-                Ok(mut connection) => match self.add_by(&mut connection, partitions).await {
+                Ok(mut connection) => match self.do_by(&mut connection, work).await {
                     Ok(()) => {
                         connecting.open = Some(connection);
                         return Ok(());
@@ -221,6 +266,18 @@ impl Connection {
         let malformed =
             |source| MetastoreError::Malformed { address: self.address.clone(), source };
         Table::read(&answer).map_err(malformed)
+    }
+
+    async fn partition(
+        &mut self,
+        spec: &TableSpec,
+        partition: &Partition,
+    ) -> Result<Described, MetastoreError> {
+        let put = |writer: &mut Writer| get_partition(writer, spec, partition);
+        let answer = self.call(GET_PARTITION, put).await?;
+        let malformed =
+            |source| MetastoreError::Malformed { address: self.address.clone(), source };
+        Described::read(&answer).map_err(malformed)
     }
 
     async fn add(

@@ -16,7 +16,7 @@ pub(crate) enum MetastoreError {
         source: std::io::Error,
     },
     /// The connection broke during a call.
-    #[error("lost the connection to the metastore {address}; retrying")]
+    #[error("lost the connection to the metastore {address}; retrying; see its log")]
     Broken {
         /// Its address.
         address: String,
@@ -73,7 +73,7 @@ pub(crate) enum MetastoreError {
     /// A `NoSuchObjectException`.
     #[error(
         "the call `{call}` failed in the metastore, because a database, table or partition does \
-         not exist: {text}"
+         not exist: {text}; create it, or correct `hive.database` and `hive.table`"
     )]
     NoSuchObject {
         /// The call.
@@ -146,7 +146,7 @@ pub(crate) enum MetastoreError {
 
 impl MetastoreError {
     /// Returns whether another metastore of the same database may succeed.
-    pub(super) fn is_of_one(&self) -> bool {
+    pub(crate) fn is_of_one(&self) -> bool {
         match self {
             Self::Connect { .. }
             | Self::Broken { .. }

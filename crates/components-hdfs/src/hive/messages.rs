@@ -12,7 +12,7 @@ use super::error::MetastoreError;
 use super::partition::Partition;
 use super::table::{Column, TableSpec};
 
-const BINARY: Protocol = Protocol::Binary;
+pub(super) const BINARY: Protocol = Protocol::Binary;
 
 /// Field of a storage descriptor: the location.
 const LOCATION: i16 = 2;
@@ -52,6 +52,14 @@ pub(super) const CREATE_TABLE: Call = Call {
 pub(super) const ADD_PARTITIONS: Call = Call {
     name: "add_partitions_req",
     throws: &[Exception::InvalidObject, Exception::AlreadyExists, Exception::Meta],
+};
+
+pub(super) const GET_PARTITION: Call =
+    Call { name: "get_partition", throws: &[Exception::Meta, Exception::NoSuchObject] };
+/// Its first exception is an `InvalidOperationException`.
+pub(super) const ALTER_PARTITION: Call = Call {
+    name: "alter_partition_with_environment_context",
+    throws: &[Exception::InvalidObject, Exception::Meta],
 };
 
 /// A table of the metastore.
@@ -164,12 +172,12 @@ fn said(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     Ok(text)
 }
 
-fn put_text(writer: &mut Writer, id: u8, text: &str) {
+pub(super) fn put_text(writer: &mut Writer, id: u8, text: &str) {
     writer.field(Type::Binary, id, 1);
     writer.bytes(text.as_bytes());
 }
 
-fn put_texts(writer: &mut Writer, id: u8, pairs: &[(String, String)]) {
+pub(super) fn put_texts(writer: &mut Writer, id: u8, pairs: &[(String, String)]) {
     writer.field(Type::Map, id, 1);
     writer.texts(pairs.len(), pairs.iter().map(|(name, value)| (&**name, &**value)));
 }

@@ -9,23 +9,20 @@ use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use iceberg::metadata::Table;
-use oauth::exchange::{Failure, Sender, answer, hidden, parsed, refusal, shown_url, whole};
-use oauth::{OAuth, TokenServer};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use pipeline::{BuildContext, BuildError, Env, Secret};
 use serde_json::{Value, json};
 use tls::ClientTls;
-use tls::http::Connector;
-use tokio::sync::{Mutex, OnceCell};
-use tokio::time::Instant;
+use tokio::sync::OnceCell;
+use web::failure::{answer, parsed, refusal, whole};
+use web::oauth::{OAuth, TokenServer};
+use web::settings::shown_url;
+use web::{Authorization, Client, Connector, Failure, bearer};
 
 use super::{Catalog, CatalogError, CommitAnswer};
 
 /// Maximum size of an answer: it contains all snapshots of a table.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// A token is not used this long before it expires.
-const EARLY: Duration = Duration::from_secs(30);
-/// Assumed lifetime of a token if the server does not report one.
-const LIFE: Duration = Duration::from_secs(3_600);
 /// The separator of the levels of a namespace, unless the catalog has another one.
 const SEPARATOR: &str = "%1F";
 
@@ -61,22 +58,14 @@ impl TableName {
 /// A catalog, reached by HTTP.
 pub(crate) struct RestCatalog {
     env: Env,
-    sender: Sender,
+    client: Client,
     url: String,
     warehouse: Option<String>,
-    authorization: Option<HeaderValue>,
-    tokens: Option<Tokens>,
+    authorization: Authorization,
     timeout: Duration,
     name: TableName,
     /// Paths of the namespaces, and of this namespace, once the catalog was asked for its settings.
     paths: OnceCell<Paths>,
-}
-
-/// Tokens of a server.
-struct Tokens {
-    server: TokenServer,
-    /// The last one, and when it is replaced.
-    kept: Mutex<Option<(HeaderValue, Instant)>>,
 }
 
 struct Paths {
@@ -95,45 +84,22 @@ impl RestCatalog {
         cx: &BuildContext,
     ) -> Result<Self, BuildError> {
         let Access { url, warehouse, token, oauth, tls, timeout } = access;
-        let bearer =
-            |token: Secret| hidden("iceberg.token", &format!("Bearer {}", token.expose().trim()));
-        let authorization = token.map(bearer).transpose()?;
-        let tokens = oauth.map(|oauth| TokenServer::new(oauth, "iceberg.oauth", cx)).transpose()?;
+        let fixed = token.map(|token| bearer("iceberg.token", &token)).transpose()?;
+        let authorization = match oauth {
+            Some(oauth) => Authorization::tokens(TokenServer::new(oauth, "iceberg.oauth", cx)?),
+            None => Authorization::fixed(fixed),
+        };
         let connector = Connector::new(tls, &cx.env).map_err(|error| error.below("iceberg"))?;
         Ok(Self {
             env: cx.env.clone(),
-            sender: connector.client(),
+            client: connector.client(),
             url,
             warehouse,
             authorization,
-            tokens: tokens.map(|server| Tokens { server, kept: Mutex::default() }),
             timeout,
             name,
             paths: OnceCell::new(),
         })
-    }
-
-    /// Returns the value of `Authorization`, and fetches a token if necessary.
-    async fn authorization(&self) -> Result<Option<HeaderValue>, CatalogError> {
-        let Some(Tokens { server, kept }) = &self.tokens else {
-            return Ok(self.authorization.clone());
-        };
-        let mut kept = kept.lock().await;
-        if let Some((value, until)) = &*kept
-            && Instant::now() < *until
-        {
-            return Ok(Some(value.clone()));
-        }
-        let fetched = server.fetch(self.timeout, &*self.env.clock).await;
-        let fetched = fetched.map_err(CatalogError::Token)?;
-        let value = hidden("access_token", &format!("Bearer {}", fetched.token.expose()));
-        let value = value.map_err(|_| {
-            let problem = "the response contains a token with invalid characters";
-            CatalogError::Token(server.unexpected(problem))
-        })?;
-        let life = fetched.life.map_or(LIFE, |life| life.saturating_sub(EARLY).max(life / 2));
-        *kept = Some((value.clone(), Instant::now() + life.min(LIFE * 24)));
-        Ok(Some(value))
     }
 
     /// Sends a request. Returns the body of a success.
@@ -155,17 +121,16 @@ impl RestCatalog {
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(CONTENT_TYPE, json);
         }
-        if let Some(value) = self.authorization().await? {
+        let value = self.authorization.value(self.timeout, &*self.env.clock).await;
+        if let Some(value) = value.map_err(CatalogError::Token)? {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        let response = answer(&self.sender, request, &url, self.timeout).await?;
+        let response = answer(&self.client, request, &url, self.timeout).await?;
         if response.status().is_success() {
             return Ok(whole(response.into_body(), &url, ANSWER_BYTES_MAX, self.timeout).await?);
         }
-        if response.status() == StatusCode::UNAUTHORIZED
-            && let Some(Tokens { kept, .. }) = &self.tokens
-        {
-            *kept.lock().await = None;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.authorization.forget().await;
         }
         Err(refusal(url, response, self.timeout, &*self.env.clock).await.into())
     }
@@ -181,7 +146,7 @@ impl RestCatalog {
             let url: Arc<str> = self.url.as_str().into();
             let config = parsed(&answer, &url)?;
             if !config.get("defaults").is_some_and(Value::is_object) {
-                let problem = "its answer to /v1/config has no `defaults`".to_owned();
+                let problem = "the response to /v1/config has no `defaults`".to_owned();
                 return Err(CatalogError::Foreign { url, problem });
             }
             let setting = |name: &str| {
@@ -190,7 +155,8 @@ impl RestCatalog {
             };
             let prefix = setting("prefix").map_or_else(String::new, |prefix| format!("/{prefix}"));
             let separator = setting("namespace-separator").unwrap_or(SEPARATOR);
-            let levels: Vec<String> = self.name.namespace.iter().map(|it| encoded(it)).collect();
+            let levels: Vec<String> =
+                self.name.namespace.iter().map(|it| encoded(it).to_string()).collect();
             let namespaces = format!("/v1{prefix}/namespaces");
             let tables = format!("{namespaces}/{}/tables", levels.join(separator));
             Ok(Paths { namespaces, tables })
@@ -252,18 +218,10 @@ fn status(error: &CatalogError) -> Option<StatusCode> {
     }
 }
 
-/// Encodes one part of a path.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
-                encoded.push(byte.into());
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+/// Encodes one part of a path; also dots, because `..` is a directory.
+fn encoded(text: &str) -> PercentEncode<'_> {
+    const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, PLAIN)
 }
 
 #[cfg(test)]
@@ -277,6 +235,6 @@ mod tests {
         for none in ["web", "", ".web", "db.", "a..b"] {
             assert_eq!(TableName::parse(none), None, "{none}");
         }
-        assert_eq!(encoded("a b/ü.c"), "a%20b%2F%C3%BC%2Ec");
+        assert_eq!(encoded("a b/ü.c").to_string(), "a%20b%2F%C3%BC%2Ec");
     }
 }

@@ -12,16 +12,23 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use iceberg::TableError;
 use iceberg::metadata::Table;
-use iceberg::versions::{HINT, committed, compressed_names, created, name, version_of};
+use iceberg::versions::{
+    HINT, committed, compressed_names, created, forgotten, name, split, version_of,
+};
 use pipeline::Env;
 use pipeline::env::unix_millis;
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use storage::{CreateOptions, FileSystem, FsError};
+use storage::{FileSystem, FsError};
 use support::hex::hex;
 
-use super::{Catalog, CatalogError, CommitAnswer};
+use super::{Catalog, CatalogError, CommitAnswer, check_length, write_new};
+
+/// Versions that one commit deletes at most.
+const DELETED_MAX: usize = 100;
 
 /// A table in a directory of a store.
 pub(crate) struct DirectoryCatalog {
@@ -95,10 +102,10 @@ impl DirectoryCatalog {
     }
 
     /// Reads the newest version.
-    async fn read(&self) -> Result<Option<(u64, Vec<u8>)>, CatalogError> {
+    async fn read(&self) -> Result<Option<(u64, Bytes)>, CatalogError> {
         let Some(version) = self.newest().await? else { return Ok(None) };
         match self.fs.read(&self.path(&name(version))).await {
-            Ok(content) => Ok(Some((version, content.to_vec()))),
+            Ok(content) => Ok(Some((version, content))),
             Err(error) if error.is_not_found() && self.has(version).await? => {
                 Err(TableError::Unsupported {
                     problem: format!(
@@ -113,28 +120,37 @@ impl DirectoryCatalog {
         }
     }
 
+    /// Returns the error of a version that is not a table.
+    fn unreadable(&self, version: u64, content: &[u8], error: TableError) -> CatalogError {
+        let Err(incomplete) = serde_json::from_slice::<IgnoredAny>(content) else {
+            return error.into();
+        };
+        let problem = format!(
+            "has an incomplete version, for example after a power failure: {} ({} bytes: \
+             {incomplete}); restore it, or delete it if it is the newest one",
+            self.path(&name(version)),
+            content.len()
+        );
+        TableError::Unsupported { problem }.into()
+    }
+
     /// Writes a file under a new name, for a rename.
     async fn written(&self, content: Vec<u8>) -> Result<String, FsError> {
         let path = self.path(&format!("aqueduct-{}.tmp", hex(&self.env.entropy.bytes16())));
-        let created = match self.fs.create(&path, CreateOptions::default()).await {
-            Err(FsError::NotFound { .. }) => {
-                self.fs.mkdirs(&self.metadata).await?;
-                self.fs.create(&path, CreateOptions::default()).await
-            }
-            created => created,
-        };
-        let mut writer = created?;
-        writer.write(content.into()).await?;
-        writer.close().await?;
+        write_new(&*self.fs, &path, content).await?;
         Ok(path)
     }
 
     /// Creates a version. `false` if it exists.
-    async fn create_version(&self, version: u64, content: &Value) -> Result<bool, Step> {
-        let written = self.written(content.to_string().into_bytes()).await;
-        let written = written.map_err(Step::Before)?;
-        match self.fs.rename(&written, &self.path(&name(version))).await {
-            Ok(()) => Ok(true),
+    async fn create_version(&self, version: u64, content: String) -> Result<bool, Step> {
+        let content = content.into_bytes();
+        let (length, path) = (content.len() as u64, self.path(&name(version)));
+        let written = self.written(content).await.map_err(Step::Before)?;
+        match self.fs.rename(&written, &path).await {
+            Ok(()) => {
+                let complete = check_length(&*self.fs, &path, length).await;
+                complete.map(|()| true).map_err(Step::Rename)
+            }
             Err(FsError::AlreadyExists { .. }) => {
                 // If this fails, the file stays until a removal of orphan files.
                 let _ = self.fs.delete(&written).await;
@@ -142,6 +158,38 @@ impl DirectoryCatalog {
             }
             Err(error) => Err(Step::Rename(error)),
         }
+    }
+
+    /// Deletes these versions and all earlier ones, from the oldest one on, up to a limit. So no
+    /// version between two others is ever missing, where a reader with an old hint would stop. The
+    /// next commits delete the others.
+    async fn delete_forgotten(&self, versions: &[u64]) -> Result<(), FsError> {
+        let (Some(&first), Some(&last)) = (versions.first(), versions.last()) else {
+            return Ok(());
+        };
+        let oldest = self.oldest(first).await?;
+        for version in (oldest..=last).take(DELETED_MAX) {
+            self.fs.delete(&self.path(&name(version))).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the oldest version of the unbroken row that ends with this one. There may be
+    /// thousands, if the table has not asked to delete them before: so the steps double, and the
+    /// rest is bisected.
+    async fn oldest(&self, known: u64) -> Result<u64, FsError> {
+        let (mut missing, mut oldest, mut step) = (0, known, 1);
+        while oldest > missing + 1 {
+            let probe = match missing {
+                0 => oldest.saturating_sub(step).max(1),
+                _ => missing.midpoint(oldest),
+            };
+            match self.exists(&name(probe)).await? {
+                true => (oldest, step) = (probe, step * 2),
+                false => missing = probe,
+            }
+        }
+        Ok(oldest)
     }
 
     /// Makes the hint name this version, unless it names a later one that exists.
@@ -186,27 +234,29 @@ impl From<Step> for FsError {
 impl Catalog for DirectoryCatalog {
     async fn load(&self) -> Result<Option<Table>, CatalogError> {
         let Some((version, content)) = self.read().await? else { return Ok(None) };
+        let table = Table::from_metadata(&content)
+            .map_err(|error| self.unreadable(version, &content, error))?;
         // A writer may have died before it wrote the hint.
         self.set_hint(version).await?;
-        Ok(Some(Table::from_metadata(&content)?))
+        Ok(Some(table))
     }
 
     async fn create(&self, request: &Value) -> Result<(), CatalogError> {
         let uuid = uuid(self.env.entropy.bytes16());
         let at_ms = i64::try_from(unix_millis(self.env.clock.now())).unwrap_or(i64::MAX);
         let first = created(request, &uuid, at_ms);
-        Ok(self.create_version(1, &first).await.map(drop).map_err(FsError::from)?)
+        Ok(self.create_version(1, first.to_string()).await.map(drop).map_err(FsError::from)?)
     }
 
     async fn commit(&self, request: &Value) -> Result<CommitAnswer, CatalogError> {
         let changed = || Ok(CommitAnswer::Unsettled(CatalogError::Changed));
         let Some((version, content)) = self.read().await? else { return changed() };
-        let base: Value = serde_json::from_slice(&content).map_err(|error| {
-            CatalogError::Table(TableError::Malformed { problem: error.to_string() })
-        })?;
+        let (base, elements) =
+            split(&content).map_err(|error| self.unreadable(version, &content, error))?;
         let url = format!("{}/metadata/{}", self.location, name(version));
         let Some(next) = committed(&base, &url, request) else { return changed() };
-        match self.create_version(version + 1, &next).await {
+        let forgotten = forgotten(&base, &next);
+        match self.create_version(version + 1, elements.join(next)).await {
             Ok(true) => {}
             Ok(false) => return changed(),
             Err(Step::Before(error)) => return Err(error.into()),
@@ -219,8 +269,13 @@ impl Catalog for DirectoryCatalog {
             Ok(_) => return changed(),
             Err(error) => return Ok(CommitAnswer::Unsettled(error.into())),
         }
-        if let Err(error) = self.set_hint(version + 1).await {
-            tracing::debug!(%error, "cannot write {}; the next load writes it", self.path(HINT));
+        let kept = match self.set_hint(version + 1).await {
+            Ok(()) => self.delete_forgotten(&forgotten).await,
+            failed => failed,
+        };
+        if let Err(error) = kept {
+            let metadata = &self.metadata;
+            tracing::debug!(%error, "cannot tidy {metadata}; the next load or commit does it");
         }
         Ok(CommitAnswer::Done)
     }

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use iceberg::TableError;
-use oauth::exchange::Failure;
 use pipeline::{Classify, ErrorClass};
 use storage::FsError;
 use thiserror::Error;
+use web::Failure;
 
 /// Why a catalog did not do what it was asked for.
 #[derive(Debug, Error)]
 pub(crate) enum CatalogError {
     /// No answer, or an error status.
-    #[error("the catalog request failed")]
+    #[error("the catalog request failed; see the log of the catalog")]
     Request(#[from] Failure),
     /// The token server failed.
-    #[error("cannot fetch a token for the catalog from `iceberg.oauth.url`")]
+    #[error(
+        "cannot fetch a token for the catalog from `iceberg.oauth.url`; check this URL and the \
+         credentials"
+    )]
     Token(#[source] Failure),
     /// The table cannot be used.
     #[error(transparent)]
@@ -24,7 +27,7 @@ pub(crate) enum CatalogError {
     #[error("cannot read or write the metadata of the table")]
     Store(#[from] FsError),
     /// Another writer was faster.
-    #[error("the table has changed")]
+    #[error("another writer changed the table first; retrying, no action needed")]
     Changed,
     /// The answer is not one of a REST catalog.
     #[error("{url} is not an Iceberg REST catalog: {problem}; check `iceberg.catalog`")]

@@ -19,6 +19,7 @@ use formats::codecs::hadoop::Hadoop;
 use formats::sequence::{BYTES_CLASS, KEY_CLASS, MAGIC, SYNC_ESCAPE, TEXT_CLASS};
 use pipeline::FileError;
 
+const UNCOMPRESSED: &str = "uncompressed blocks are not supported: write the file with a codec";
 /// Maximum bytes of a name in the head, and of a metadata text.
 const NAME_MAX: usize = 64 << 10;
 /// Maximum number of metadata pairs.
@@ -59,7 +60,7 @@ pub fn value_class(mut head: &[u8]) -> Option<String> {
 pub(super) fn text(mut value: &[u8]) -> Result<&[u8], String> {
     match vint_of(&mut value) {
         Some(length) if length == value.len() => Ok(value),
-        _ => Err("its value is not a `Text`: the length does not match".to_owned()),
+        _ => Err("the value is not a `Text`: the length does not match".to_owned()),
     }
 }
 
@@ -70,7 +71,7 @@ pub(super) fn text(mut value: &[u8]) -> Result<&[u8], String> {
 pub(super) fn bytes(mut value: &[u8]) -> Result<&[u8], String> {
     match value.try_get_i32() {
         Ok(length) if usize::try_from(length) == Ok(value.len()) => Ok(value),
-        _ => Err("its value is not a `BytesWritable`: the length does not match".to_owned()),
+        _ => Err("the value is not a `BytesWritable`: the length does not match".to_owned()),
     }
 }
 
@@ -113,18 +114,21 @@ fn vint(bytes: &mut Bytes<'_>) -> Result<usize, FileError> {
 fn name(bytes: &mut Bytes<'_>) -> Result<String, FileError> {
     let length = vint(bytes)?;
     if length > NAME_MAX {
-        return Err(bytes.malformed(format!("a text of {length} bytes is too long")));
+        return Err(bytes.malformed(format!(
+            "a text in the header of the file has {length} bytes, over the limit of {NAME_MAX}"
+        )));
     }
     let mut name = Vec::new();
     bytes.take(length as u64, &mut name)?;
-    String::from_utf8(name).map_err(|_| bytes.malformed("a text is not UTF-8"))
+    let text = String::from_utf8(name);
+    text.map_err(|_| bytes.malformed("a text in the header of the file is not UTF-8"))
 }
 
 fn is_set(bytes: &mut Bytes<'_>) -> Result<bool, FileError> {
     match bytes.array()? {
         [0] => Ok(false),
         [1] => Ok(true),
-        _ => Err(bytes.malformed("a flag is neither 0 nor 1")),
+        _ => Err(bytes.malformed("a flag in the header of the file is neither 0 nor 1")),
     }
 }
 
@@ -152,7 +156,7 @@ impl Head {
         let (is_compressed, is_block) = (is_set(bytes)?, is_set(bytes)?);
         let codec = match is_compressed {
             false if is_block => {
-                return Err(bytes.malformed("uncompressed blocks are not supported"));
+                return Err(bytes.malformed(UNCOMPRESSED));
             }
             false => None,
             true => {
@@ -194,7 +198,7 @@ impl Head {
         let sync: [u8; 16] = bytes.array()?;
         match sync == self.sync {
             true => Ok(()),
-            false => Err(bytes.malformed("a sync marker differs from the header")),
+            false => Err(bytes.malformed("the file is damaged: a sync marker is wrong")),
         }
     }
 }
@@ -359,11 +363,11 @@ impl Records {
             return Ok(false);
         }
         if bytes.array()? != SYNC_ESCAPE {
-            return Err(bytes.malformed("a block does not begin with a sync marker"));
+            return Err(bytes.malformed("the file is damaged: a block has no sync marker"));
         }
         head.check_sync(&mut bytes)?;
         let Some(codec) = head.codec else {
-            return Err(bytes.malformed("uncompressed blocks are not supported"));
+            return Err(bytes.malformed(UNCOMPRESSED));
         };
         // A Hadoop writer may write a sync mark on request, without a block after it.
         if bytes.is_over()? {

@@ -47,8 +47,8 @@ pub(super) fn put(
         Part::OfDay => write!(out, "\"{hour:02}:{minute:02}:{second:02}\""),
         Part::Day if of_day != 0 => {
             return Err(format!(
-                "the time {ms} (ms since 1970) is not midnight in this zone: set `zone` to the \
-                 time zone of the Java process that wrote the file"
+                "the time {ms} (ms since 1970) is not midnight in this zone: set `zone` of the \
+                 decoder to the time zone of the Java process that wrote the file"
             ));
         }
         Part::Day => {

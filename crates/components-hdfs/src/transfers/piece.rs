@@ -80,13 +80,17 @@ impl<'a> Piece<'a> {
             let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
             let number = text.parse::<u64>().ok().filter(|_| is_plain);
             number.ok_or_else(|| {
-                Refusal::no_piece(format!("the header `{name}` is not a number: {text:?}"))
+                Refusal::no_piece(format!(
+                    "the header `{name}` must be a number, but is {text:?}; remove interceptors \
+                     that change the headers of `spool_dir`"
+                ))
             })
         };
         let (transfer, file) = (header(TRANSFER)?, header(FILE)?);
         if !is_hex(transfer, TRANSFER_DIGITS) {
             return Err(Refusal::no_piece(format!(
-                "the header `{TRANSFER}` is not a transfer: {transfer:?}"
+                "the header `{TRANSFER}` must have {TRANSFER_DIGITS} hexadecimal digits, but is \
+                 {transfer:?}; remove interceptors that change the headers of `spool_dir`"
             )));
         }
         let (offset, size) = (number(OFFSET)?, number(SIZE)?);
@@ -95,7 +99,8 @@ impl<'a> Piece<'a> {
         let Some(end) = end else {
             let length = body.len();
             let problem = format!(
-                "a piece of {length} bytes at offset {offset} exceeds the file size of {size} bytes"
+                "a piece of {length} bytes at offset {offset} exceeds the file size of {size} \
+                 bytes; remove interceptors that change bodies or the headers of `spool_dir`"
             );
             return Err(Refusal::no_piece(problem));
         };
@@ -106,7 +111,8 @@ impl<'a> Piece<'a> {
         };
         if !fits {
             let problem = format!(
-                "the header `{DIGEST}` must be on the last piece of a file, and only there"
+                "the header `{DIGEST}` must be on the last piece of a file, and only there; remove \
+                 interceptors that change the headers of `spool_dir`"
             );
             return Err(Refusal::no_piece(problem));
         }
@@ -132,9 +138,14 @@ pub(super) fn is_hex(text: &str, digits: usize) -> bool {
 
 /// Checks that a file may have this path, and stays below the prefix.
 fn usable(file: &str, takes_colons: bool) -> Result<(), String> {
-    let problem = |what: &str| Err(format!("the path {file:?} {what}; rename the file"));
+    let problem = |what: &str| {
+        Err(format!(
+            "the path {file:?} {what}; rename this file or directory at the source, and put the \
+             file into the directory of `spool_dir` again"
+        ))
+    };
     if file.len() > PATH_BYTES_MAX {
-        return problem("is too long");
+        return problem(&format!("is longer than {PATH_BYTES_MAX} bytes"));
     }
     if file.chars().any(char::is_control) {
         return problem("contains a control character");
@@ -148,7 +159,9 @@ fn usable(file: &str, takes_colons: bool) -> Result<(), String> {
             "." | ".." => return problem("contains `.` or `..`"),
             // Reserved for commits and transfers.
             "_aqueduct" => return problem("contains the reserved name `_aqueduct`"),
-            _ if name.len() > NAME_BYTES_MAX => return problem("contains a name that is too long"),
+            _ if name.len() > NAME_BYTES_MAX => {
+                return problem(&format!("contains a name of more than {NAME_BYTES_MAX} bytes"));
+            }
             _ => {}
         }
     }

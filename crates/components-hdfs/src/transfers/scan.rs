@@ -153,7 +153,7 @@ impl TransferScan {
                 let class = error.class();
                 tracing::warn!(%sink, transfer, %class, %error,
                     "cannot assemble a file from its stored parts, so it stays invisible; \
-                     retrying");
+                     retrying; fix the cause in `error`");
             }
         }
     }

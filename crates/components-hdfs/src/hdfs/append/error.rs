@@ -30,7 +30,11 @@ pub(crate) enum AppendError {
         file: String,
     },
     /// No commit succeeded.
-    #[error("the table changes too often, or the catalog does not answer ({reason})")]
+    #[error(
+        "cannot append to the table, because other writers change it too often or the catalog does \
+         not answer ({reason}); retrying; no event is lost; check the catalog, and the commits of \
+         other writers"
+    )]
     Contended {
         /// The reason of the last attempt.
         reason: String,
@@ -72,8 +76,9 @@ fn explained(stop: &Stop, table: &str, property: &str, records: &str) -> String 
         ),
         Stop::NumberMissing { number } => format!(
             "the table {table} has lost the property `{property}`, which shows the files that it \
-             contains; if no snapshot was lost, set it to {number}; if the commit ledger was \
-             rebuilt, compare the files of the table with those below `url` first"
+             contains; if the table has all of its snapshots, set it to {number}; if some were \
+             lost, or the commit ledger was rebuilt, add the files below `url` that the table \
+             lacks with another tool, and then set it"
         ),
         Stop::NumberFell { found, number } => format!(
             "the property `{property}` of the table {table} fell from {number} to {found}; if the \

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use formats::format::Format;
 use hyper::Uri;
-use iceberg::TableError;
+use iceberg::location::{family, split};
 use iceberg::manifest::DataFile;
 use iceberg::metadata::Table;
 use iceberg::partition::{Partitioning, new_spec};
-use iceberg::request;
 use iceberg::schema::{FileColumn, new_schema};
+use iceberg::{Evolution, TableError, request, versions};
 use ledger::StagedFile;
 use metrics::{Counter, FloatGauge};
-use oauth::OAuth;
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, ColumnStatistics, Env, Secret};
 use schemars::JsonSchema;
@@ -21,6 +20,7 @@ use serde_json::Value;
 use storage::{FileSystem, StoreUrl};
 use tls::ClientTls;
 use tokio::sync::Notify;
+use web::oauth::OAuth;
 
 use super::super::Config;
 use super::super::bucket::Rules;
@@ -43,6 +43,11 @@ pub(crate) struct IcebergConfig {
     /// encoder, and a partition column of type `string` for each directory `name=value` of `url`.
     #[serde(default)]
     create: bool,
+    /// Whether missing columns are added to the table, and columns with a wider type in the encoder
+    /// are widened: `int` to `long`, `float` to `double`, a decimal to more digits. Without it, the
+    /// sink appends nothing to a table whose columns differ.
+    #[serde(default)]
+    evolve_schema: bool,
     /// Fixed part of `url`, before the first escape, as readers of the table need it, such as
     /// `hdfs://nameservice1/logs/data`. Default: as in `url`. A table that is created in a REST
     /// catalog is located there, or in its parent if the last directory is `data`.
@@ -87,6 +92,8 @@ pub(crate) struct Target {
     reach: Reach,
     /// Whether it is created if it is missing.
     pub(crate) creates: bool,
+    /// Whether its schema is changed for the files.
+    evolves: bool,
     columns: Vec<FileColumn>,
     /// Names of the directories `name=value`.
     from_path: Vec<String>,
@@ -147,6 +154,7 @@ impl Config {
             reach,
             name: config.table.clone(),
             creates: config.create,
+            evolves: config.evolve_schema,
             columns,
             from_path,
             location,
@@ -266,6 +274,7 @@ impl Target {
             name: "logs.web".to_owned(),
             reach,
             creates: true,
+            evolves: true,
             columns,
             from_path: from_path.iter().map(|&name| name.to_owned()).collect(),
             location: "file:///logs".to_owned(),
@@ -289,11 +298,16 @@ impl Target {
         }
     }
 
-    /// Checks that the files fit the table. Returns its partitions.
-    pub(crate) fn check(&self, table: &Table) -> Result<Partitioning, TableError> {
+    /// Checks that the files fit the table. Returns its partitions, and the change of its schema
+    /// that it needs first.
+    pub(crate) fn check(
+        &self,
+        table: &Table,
+    ) -> Result<(Partitioning, Option<Evolution>), TableError> {
         self.path_of(&table.location)?;
-        table.schema.check(&self.columns, &self.from_path)?;
-        Partitioning::new(&table.spec, &table.schema, &self.columns, &self.from_path)
+        let evolution = table.fit(&self.columns, &self.from_path, self.evolves)?;
+        let (spec, schema) = (&table.spec, &table.schema);
+        Ok((Partitioning::new(spec, schema, &self.columns, &self.from_path)?, evolution))
     }
 
     /// Returns the path of a URL in the store of the sink.
@@ -328,31 +342,18 @@ impl Target {
         let schema = new_schema(&self.columns, &self.from_path);
         let spec = new_spec(&schema, &self.from_path);
         let (_, table) = self.name.rsplit_once('.').unwrap_or(("", &self.name));
-        let location = match &self.reach {
-            Reach::Server(_) => self.location.strip_suffix("/data").unwrap_or(&self.location),
-            Reach::Directory { url, .. } => url,
-        };
-        request::create(table, location, &schema, &spec)
-    }
-}
-
-/// Splits a URL into the family of its scheme, its authority and its path: `file:/a` has no
-/// authority, like `file:///a`.
-fn split(url: &str) -> Option<(&str, &str, &str)> {
-    let (scheme, rest) = url.split_once(':')?;
-    let (authority, path) = match rest.strip_prefix("//") {
-        Some(rest) => rest.split_at(rest.find('/')?),
-        None => ("", rest),
-    };
-    path.starts_with('/').then_some((family(scheme), authority, path))
-}
-
-/// Readers name some stores in several ways.
-fn family(scheme: &str) -> &str {
-    match scheme {
-        "s3a" | "s3n" => "s3",
-        "abfs" => "abfss",
-        other => other,
+        match &self.reach {
+            Reach::Server(_) => {
+                let location = self.location.strip_suffix("/data").unwrap_or(&self.location);
+                request::create(table, location, &schema, &spec)
+            }
+            Reach::Directory { url, .. } => {
+                // Each version has all snapshots.
+                let mut request = request::create(table, url, &schema, &spec);
+                request["properties"][versions::DELETES] = "true".into();
+                request
+            }
+        }
     }
 }
 

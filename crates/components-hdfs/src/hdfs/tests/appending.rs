@@ -5,6 +5,7 @@
 //! manifests in the store.
 
 mod directory;
+mod evolving;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use formats::avro::container::{Block, Bytes as Avro, Head};
 use iceberg::manifest::ListedManifest;
 use iceberg::metadata::Table;
+use iceberg::versions::{committed, created};
 use pipeline::{Batch, Existing, Sink};
 use serde_json::{Value, json};
 use storage::FileSystem;
@@ -59,22 +61,8 @@ struct State {
 impl State {
     fn apply(&mut self, request: &Value) -> bool {
         let Some(metadata) = &mut self.metadata else { return false };
-        let uuid = &request["requirements"][0]["uuid"];
-        let base = &request["requirements"][1]["snapshot-id"];
-        let snapshot = &request["updates"][0]["snapshot"];
-        let current = metadata["refs"]["main"]["snapshot-id"].clone();
-        let is_next =
-            snapshot["sequence-number"].as_i64() > metadata["last-sequence-number"].as_i64();
-        if metadata["table-uuid"] != *uuid || current != *base || !is_next {
-            return false;
-        }
-        metadata["last-sequence-number"] = snapshot["sequence-number"].clone();
-        metadata["snapshots"].as_array_mut().unwrap().push(snapshot.clone());
-        metadata["refs"] =
-            json!({"main": {"type": "branch", "snapshot-id": snapshot["snapshot-id"]}});
-        for (name, value) in request["updates"][2]["updates"].as_object().unwrap() {
-            metadata["properties"][name] = value.clone();
-        }
+        let Some(next) = committed(metadata, "", request) else { return false };
+        *metadata = next;
         self.commits += 1;
         true
     }
@@ -89,13 +77,7 @@ impl Model {
     fn new_table(&self, request: &Value) {
         self.with(|state| {
             state.tables += 1;
-            state.metadata = Some(json!({
-                "format-version": 2, "table-uuid": format!("table-{}", state.tables),
-                "location": "file:///logs", "last-sequence-number": 0, "last-updated-ms": 0,
-                "current-schema-id": 0, "schemas": [request["schema"]],
-                "default-spec-id": 0, "partition-specs": [request["partition-spec"]],
-                "properties": {}, "snapshots": [], "refs": {},
-            }));
+            state.metadata = Some(created(request, &format!("table-{}", state.tables), 0));
         });
     }
 
@@ -310,7 +292,8 @@ async fn stops_and_explains_when_an_operator_changed_the_table() {
         (
             |model| {
                 let schema = model.with(|state| state.metadata.clone()).unwrap();
-                let request = json!({"schema": schema["schemas"][0],
+                let request = json!({"location": "file:///logs", "properties": {},
+                    "schema": schema["schemas"][0],
                     "partition-spec": schema["partition-specs"][0]});
                 model.new_table(&request);
             },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use ledger::Operator;
+use ledger::{Audit, Operator};
 use metrics::Metrics;
 use peers::{LedgerBoard, ProgressBoard};
 use pipeline::env::Clock;
@@ -29,8 +29,11 @@ const COMPACT_AFTER: u64 = 1;
 /// How often to reopen a sink before giving up.
 const OPENINGS: usize = 12;
 
+/// Of the operator of these tests.
+const ACT: completeness::Act<'static> = completeness::Act { by: "me", at: 7, token: [9; 16] };
+
 /// A collector: its settings and its data directory.
-pub(super) struct Collector {
+pub(in crate::hdfs) struct Collector {
     settings: Value,
     directory: Arc<TempDir>,
     env: Env,
@@ -38,7 +41,7 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub(super) fn new(settings: Value) -> Self {
+    pub(in crate::hdfs) fn new(settings: Value) -> Self {
         let (directory, metrics) = (Arc::new(tempfile::tempdir().unwrap()), Metrics::default());
         Self { settings, directory, env: env::real(), metrics }
     }
@@ -60,7 +63,7 @@ impl Collector {
     }
 
     /// Starts this collector on `store`.
-    pub(super) fn sink(&self, store: &Memory) -> HdfsSink {
+    pub(in crate::hdfs) fn sink(&self, store: &Memory) -> HdfsSink {
         self.sink_on(Arc::new(store.clone()))
     }
 
@@ -90,10 +93,28 @@ impl Collector {
         completeness::report(fs, dataset, directory).await.unwrap()
     }
 
+    /// Recomputes all receipts; returns their number, and what is wrong.
+    pub(super) async fn audit(&self, store: &Memory) -> (u64, Vec<String>) {
+        let Operator { fs, dataset, .. } = self.operator(Arc::new(store.clone()));
+        let audit = Audit::read(fs.clone(), dataset.clone()).await.unwrap();
+        let found = completeness::audit_receipts(fs, dataset, &audit, None).await.unwrap();
+        (found.receipts, found.problems)
+    }
+
+    /// Declares that an edge has left.
+    pub(super) async fn leave(&self, store: &Memory, origin: Origin, at: i64) {
+        let Operator { fs, dataset, .. } = self.operator(Arc::new(store.clone()));
+        let roster = completeness::roster(fs.clone(), dataset.clone()).await.unwrap().0;
+        let edge = roster.get(origin).unwrap();
+        let token = self.env.entropy.bytes16();
+        let act = completeness::Act { at, token, ..ACT };
+        completeness::leave(fs, dataset, (origin, edge), act).await.unwrap();
+    }
+
     /// Waives an edge.
     pub(super) async fn waive(&self, store: &Memory, origin: Origin, directory: &str) {
         let Operator { fs, dataset, .. } = self.operator(Arc::new(store.clone()));
-        completeness::waive(fs, dataset, (origin, directory), [9; 16], 7).await.unwrap();
+        completeness::waive(fs, dataset, (origin, directory), ACT).await.unwrap();
     }
 
     /// Starts this collector. Also returns the announcements of its ledger.

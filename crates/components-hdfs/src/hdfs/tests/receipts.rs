@@ -16,13 +16,13 @@ use tokio::time::sleep;
 use super::harness::{Collector, STARTED, at_rest, batch, drive, lines_of};
 use crate::hdfs::Config;
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// The directory of the first hour.
-const HOUR: &str = "2027-01-15-08";
-const A: Origin = Origin([5; 16]);
-const B: Origin = Origin([6; 16]);
+pub(super) const HOUR: &str = "2027-01-15-08";
+pub(super) const A: Origin = Origin([5; 16]);
+pub(super) const B: Origin = Origin([6; 16]);
 
-fn settings() -> Value {
+pub(super) fn settings() -> Value {
     json!({
         "url": "file:///logs/%Y-%m-%d-%H",
         "complete": { "grace": "2m", "marker": "_SUCCESS" },
@@ -30,7 +30,7 @@ fn settings() -> Value {
 }
 
 /// Returns batch `n` of an edge, with one line of the first hour.
-fn sent(origin: Origin, n: u64) -> (u64, Batch) {
+pub(super) fn sent(origin: Origin, n: u64) -> (u64, Batch) {
     let mut batch = batch(n, &[&format!("{}-{n}", origin.0[0])]);
     batch.set_header("timestamp", &format!("{STARTED}000"), Existing::Replace);
     batch.envelope.identity.as_mut().unwrap().origin = origin;
@@ -38,12 +38,13 @@ fn sent(origin: Origin, n: u64) -> (u64, Batch) {
 }
 
 /// An edge reports that everything before this minute is committed.
-fn reached(origin: Origin, minute: u64) -> [(Origin, Reached); 1] {
+pub(super) fn reached(origin: Origin, minute: u64) -> [(Origin, Reached); 1] {
     let before = i64::try_from((STARTED + minute * 60) * 1_000).unwrap();
-    [(origin, Reached { host: format!("web-{}", origin.0[0]).into(), before })]
+    let host = format!("web-{}", origin.0[0]).into();
+    [(origin, Reached { host, before, held_by: "".into() })]
 }
 
-fn named(store: &Memory, name: &str) -> Vec<String> {
+pub(super) fn named(store: &Memory, name: &str) -> Vec<String> {
     let files = store.files().into_keys();
     files.filter(|path| path.contains(name) && !path.contains("/_aqueduct/")).collect()
 }
@@ -85,6 +86,10 @@ async fn the_receipt_waits_for_every_edge_through_any_collector_and_late_files_a
     let edges: Vec<_> = receipt.edges.iter().map(|it| (it.name.as_str(), it.batches)).collect();
     assert_eq!(edges, [("web-5", 1), ("web-6", 2)]);
     assert_eq!(receipt.edges[1].numbers, Some((0, 1)));
+    let shares = receipt.edges.iter().map(|it| it.in_directory.clone().unwrap());
+    let shares: Vec<_> = shares.map(|it| (it.events, it.numbers)).collect();
+    assert_eq!(shares, [(1, Some((0, 0))), (2, Some((0, 1)))]);
+    assert!(receipt.hash.is_some() && complete.is_intact);
     assert_eq!(notes(&store), 0);
 
     // A collector that has noted the directory before.
@@ -119,6 +124,32 @@ async fn an_edge_that_never_reports_holds_its_directories_back_until_it_is_waive
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edge_that_left_holds_nothing_back_until_its_next_batch() {
+    let store = Memory::new();
+    let collector = Collector::with_clock(settings());
+    let (mut sink, board) = collector.sink_and_progress(&store);
+    assert!(drive(&mut sink, &[sent(A, 0), sent(B, 0)]).await);
+    let silent = Reached { host: "web-6".into(), before: 0, held_by: "sys log, http".into() };
+    board.observe([(B, silent)]);
+    sleep(75 * MINUTE).await;
+    let open = collector.report(&store, HOUR).await;
+    assert_eq!((open.state, open.roster.get(B).unwrap().before), (State::Open, None));
+    assert_eq!(open.roster.get(B).unwrap().held_by, "sys%20log, http");
+    let minute = |minute: u64| i64::try_from((STARTED + minute * 60) * 1_000).unwrap();
+    collector.leave(&store, B, minute(30)).await;
+    assert!(drive(&mut sink, &[sent(B, 1)]).await);
+    board.observe(reached(A, 70));
+    sleep(5 * MINUTE).await;
+    assert_eq!(collector.report(&store, HOUR).await.state, State::Open, "it has returned");
+    collector.leave(&store, B, minute(31)).await;
+    sleep(2 * MINUTE).await;
+    at_rest(&sink).await;
+    let report = collector.report(&store, HOUR).await;
+    assert_eq!(report.state, State::CompleteWithWaivers);
+    assert_eq!(report.receipt.unwrap().left[0].name, "web-6");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_edge_leaves_and_a_listed_one_is_awaited() {
     let store = Memory::new();
     let mut wanted = settings();
@@ -130,11 +161,14 @@ async fn a_silent_edge_leaves_and_a_listed_one_is_awaited() {
     board.observe(reached(A, 70));
     sleep(200 * MINUTE).await;
     board.observe(reached(A, 270));
+    let oldest = sink.visible.board().read().incomplete.unwrap();
+    assert_eq!((&*oldest.directory, oldest.waits_for), (HOUR, format!("origin {B}")));
     assert_eq!(collector.report(&store, HOUR).await.state, State::Open);
     sleep(150 * MINUTE).await;
     at_rest(&sink).await;
     let receipt = collector.report(&store, HOUR).await.receipt.unwrap();
     assert_eq!((receipt.left.len(), receipt.edges.len()), (1, 1));
+    assert_eq!(sink.visible.board().read().incomplete, None);
 
     let store = Memory::new();
     wanted["complete"]["edges"] = json!(["web-6"]);

@@ -209,6 +209,24 @@ async fn without_entries_waiting_batches_survive_a_stop_and_a_kill() {
     assert_eq!(staged(&store), 0);
 }
 
+/// A flush returns waiting batches once; if they come again, they wait until the directory accepts
+/// its files.
+#[tokio::test(start_paused = true)]
+async fn without_entries_batches_that_come_after_a_flush_wait_again() {
+    let store = Memory::new();
+    let refusing = refusing(&store);
+    let mut sink = Collector::new(unrecorded()).sink_on(refusing.clone());
+    sink.open().await.unwrap();
+    write_all(&mut sink, &numbered(2)).await;
+    sink.flush();
+    assert_eq!(settled(&mut sink, 2).await, (vec![0], vec![1]));
+    write_all(&mut sink, &numbered(2)[1..]).await;
+    assert!(timeout(SOON, sink.settled()).await.is_err(), "it is returned without a flush");
+    refusing.refuse(false);
+    assert_eq!(settled(&mut sink, 1).await, (vec![1], vec![]));
+    assert_eq!(lines_of(&store), numbered_lines(2));
+}
+
 /// If a waiting file is removed from outside: without a ledger entry its events are written again;
 /// with an entry, the store is not polled without a pause.
 #[tokio::test(start_paused = true)]

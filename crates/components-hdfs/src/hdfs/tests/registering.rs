@@ -1,6 +1,6 @@
 //! Directories with files become partitions of the table, whatever fails, and never too early.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use storage::objects::Objects;
 use tokio::time::sleep;
 
 use super::harness::{Collector, at_rest, batch, drive, lines_of, taken, visible};
+use super::receipts::{A, reached, sent};
 use crate::hdfs::HdfsSink;
 use crate::hive::{MetastoreError, Partition, Registry};
 
@@ -32,6 +33,8 @@ struct Partitions {
 #[derive(Default)]
 struct State {
     found: BTreeSet<String>,
+    /// Properties by directory.
+    described: BTreeMap<String, Vec<(String, String)>>,
     early: Vec<String>,
     calls: u32,
     down: bool,
@@ -74,6 +77,18 @@ impl Registry for Partitions {
                 }
                 state.found.insert(directory.clone());
             }
+            Ok(())
+        })
+    }
+
+    async fn describe(
+        &self,
+        partition: &Partition,
+        properties: &[(String, String)],
+    ) -> Result<(), MetastoreError> {
+        self.add(std::slice::from_ref(partition)).await?;
+        self.with(|state| {
+            state.described.insert(partition.directory.clone(), properties.to_vec());
             Ok(())
         })
     }
@@ -143,6 +158,46 @@ async fn a_stop_registers_what_was_committed_last() {
     assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
     sink.close().await;
     assert_eq!((partitions.found(), notes(&store)), (vec!["app=shop".to_owned()], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_and_its_late_files_become_properties_of_the_partition() {
+    let store = Memory::new();
+    let mut wanted = settings();
+    wanted["url"] = "file:///logs/hour=%Y-%m-%d-%H".into();
+    wanted["complete"] = json!({});
+    let (collector, partitions) = (Collector::with_clock(wanted), Partitions::over(&store));
+    let mut sink = start(&collector, Arc::new(store.clone()), &partitions);
+    // The entries with the numbers of events stay.
+    sink.keeping.compact_after = 1_000;
+    let described = |name: &str| {
+        partitions.found();
+        partitions.with(|state| {
+            let properties = state.described.get("hour=2027-01-15-08")?;
+            let found =
+                properties.iter().find(|(own, _)| *own == format!("aqueduct.receipt.{name}"));
+            Some(found.unwrap().1.clone())
+        })
+    };
+    assert!(drive(&mut sink, &[sent(A, 0)]).await);
+    sleep(65 * MINUTE).await;
+    assert_eq!(described("state"), None, "it has no receipt");
+    partitions.with(|state| state.down = true);
+    sink.settings.complete.as_ref().unwrap().progress.observe(reached(A, 65));
+    sleep(10 * MINUTE).await;
+    let trouble = sink.status().unwrap().read().trouble.expect("it is shown");
+    assert!(trouble.contains("cannot send receipts to the Hive table default.web: "), "{trouble}");
+    partitions.with(|state| state.down = false);
+    sleep(2 * MINUTE).await;
+    assert_eq!(described("state").unwrap(), "complete");
+    assert_eq!(described("events").unwrap(), "1");
+    assert!(drive(&mut sink, &[sent(A, 1)]).await);
+    sleep(2 * MINUTE).await;
+    at_rest(&sink).await;
+    assert_eq!(described("state").unwrap(), "reopened");
+    assert_eq!(described("late_events").unwrap(), "1");
+    let left = store.files().into_keys().filter(|path| path.contains("/properties/")).count();
+    assert_eq!((left, sink.status().unwrap().read().trouble), (0, None));
 }
 
 /// After a kill at any store call, the next opening registers exactly the missing partitions.

@@ -129,6 +129,56 @@ async fn add(
     (added, served.await.unwrap())
 }
 
+/// Returns a partition of this value with these properties, and an unknown field.
+fn partition(value: &str, properties: &[(&str, &str)]) -> Vec<u8> {
+    result(|writer| {
+        writer.field(Type::Struct, 0, 0);
+        writer.field(Type::List, 1, 1);
+        writer.list(Type::Binary, 1);
+        writer.bytes(value.as_bytes());
+        writer.field(Type::Map, 7, 1);
+        writer.texts(properties.len(), properties.iter().copied());
+        writer.field(Type::Binary, 40, 1);
+        writer.bytes(b"unknown here");
+        writer.stop();
+    })
+}
+
+#[tokio::test]
+async fn properties_are_added_to_a_partition_once_and_its_other_fields_stay() {
+    let before = [("numFiles", "3"), ("aqueduct.receipt.hash", "old")];
+    let after = [("numFiles", "3"), ("aqueduct.receipt.hash", "new")];
+    let script = vec![
+        ("get_partition", partition("1", &before)),
+        ("alter_partition_with_environment_context", result(|_| ())),
+        ("get_partition", partition("1", &after)),
+        ("get_partition", thrown(2, "no partition")),
+        ("get_table_req", table(&["day"], PLAIN)),
+        ("add_partitions_req", result(|_| ())),
+        ("get_partition", partition("2", &[])),
+        ("alter_partition_with_environment_context", result(|_| ())),
+        ("get_partition", partition("1", &before)),
+        ("alter_partition_with_environment_context", thrown(1, "is read-only")),
+    ];
+    let listener = listen().await;
+    let address = listener.local_address();
+    let served = tokio::spawn(serve(listener, false, script));
+    let client = client(&[&address], false, false);
+    let wanted = [("aqueduct.receipt.hash".to_owned(), "new".to_owned())];
+    let [one, two] = partitions(&["1", "2"]).try_into().unwrap();
+    for partition in [&one, &one, &two] {
+        client.describe(partition, &wanted).await.unwrap();
+    }
+    let error = client.describe(&one, &wanted).await.unwrap_err().to_string();
+    assert!(error.contains("is read-only"), "{error}");
+    let calls = served.await.unwrap();
+    for text in ["numFiles", "new", "unknown here", "DO_NOT_UPDATE_STATS"] {
+        assert!(contains(&calls[1], text), "{text}");
+    }
+    assert!(!contains(&calls[1], "old"));
+    assert!(contains(&calls[5], "day=2") && contains(&calls[7], "new"));
+}
+
 fn contains(message: &[u8], text: &str) -> bool {
     message.windows(text.len()).any(|window| window == text.as_bytes())
 }
