@@ -172,7 +172,9 @@ impl Cluster {
             }
             None => {
                 let problem =
-                    "the HBase master has not assigned the table hbase:meta yet".to_owned();
+                    "the HBase master has not assigned the table hbase:meta yet; wait for its \
+                     start; if this lasts, see the log of the master"
+                        .to_owned();
                 Err(HbaseError::NoMeta { address: address.clone(), problem })
             }
         }

@@ -11,7 +11,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub(crate) enum HbaseError {
     /// The connection failed.
-    #[error("cannot connect to {address}")]
+    #[error(
+        "cannot connect to {address}; check that the server is running and reachable from this host"
+    )]
     Connect {
         address: Arc<str>,
         #[source]
@@ -21,21 +23,28 @@ pub(crate) enum HbaseError {
     #[error("no answer from {address} within {limit:?}: check the server and the network")]
     Silent { address: Arc<str>, limit: Duration },
     /// The connection broke: the last request may or may not have taken effect.
-    #[error("lost the connection to {address}: {problem}; reconnecting")]
+    #[error(
+        "lost the connection to {address}: {problem}; reconnecting; the batch is resent. If this \
+         repeats, see the log of the server"
+    )]
     Broken { address: Arc<str>, problem: String },
     /// The server rejected a call, or its content.
-    #[error("{address} returned {exception}{}", exception.help())]
+    #[error("{address} returned {exception}{}; see the log of that server", exception.help())]
     Refused { address: Arc<str>, exception: Exception },
     /// HBase rejected a counter from the settings.
     #[error("HBase cannot increment a column of `counters`, so events wait in the channel: \
              {exception}{}", exception.help())]
     Counter { exception: Exception },
     /// No server has a row now: its region is moving, or its server has died.
-    #[error("no region server serves a row of table `{table}`, so its batch is resent: {problem}")]
+    #[error(
+        "no region server serves a row of table `{table}`, so the batch is resent: {problem}; if \
+         this lasts, check the table in the HBase master's page"
+    )]
     Nowhere { table: Arc<str>, problem: String },
     /// The location of `hbase:meta` is unknown.
     #[error(
-        "{address} does not return the location of the table hbase:meta, so batches wait: {problem}"
+        "{address} does not return the location of the table hbase:meta, so batches wait: \
+         {problem}; if this lasts, see the log of the HBase master"
     )]
     NoMeta { address: Arc<str>, problem: String },
     /// The table does not exist.

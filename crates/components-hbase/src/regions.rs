@@ -111,8 +111,9 @@ pub(crate) fn read(
     }
     let info = value(cells, b"regioninfo").and_then(|value| value.strip_prefix(b"PBUF"));
     let info = info.and_then(|info| RegionInfo::decode(info).ok());
-    let info =
-        info.ok_or_else(|| nowhere("hbase:meta describes the region in an unknown format"))?;
+    let info = info.ok_or_else(|| {
+        nowhere("hbase:meta describes the region in an unknown format; check the version of HBase")
+    })?;
     if info.offline == Some(true) || info.split == Some(true) {
         return Err(nowhere("the region is split or offline"));
     }
@@ -123,7 +124,10 @@ pub(crate) fn read(
     let region = Region { name, start, end, server };
     match region.has(row) {
         true => Ok(region),
-        false => Err(nowhere("hbase:meta has a gap: it is being rewritten")),
+        false => Err(nowhere(
+            "no entry of hbase:meta covers the row, probably because regions are being moved; if \
+             this lasts, check the cluster with `hbck`",
+        )),
     }
 }
 
@@ -209,7 +213,7 @@ mod tests {
             (ScanResponse::default(), "e", "table `t` does not exist"),
             (answer("s,d,1.m.", &info, "a:1"), "e", "table `t` does not exist"),
             (answer("tt,d,1.m.", &info, "a:1"), "e", "table `t` does not exist"),
-            (answer("t,d,1.m.", &info, "a:1"), "m", "gap"),
+            (answer("t,d,1.m.", &info, "a:1"), "m", "no entry of hbase:meta covers the row"),
             (answer("t,d,1.m.", &info, ""), "e", "not assigned yet"),
             (answer("t,d,1.m.", &split, "a:1"), "e", "split"),
         ] {

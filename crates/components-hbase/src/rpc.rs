@@ -125,15 +125,19 @@ impl Connection {
         let length = io.await.map_err(|error| broken(error.to_string()))?;
         if length > ANSWER_BYTES_MAX {
             return Err(broken(format!(
-                "it announced a response of {length} bytes, over the limit"
+                "the server announced a response of {length} bytes, over the limit of \
+                 {ANSWER_BYTES_MAX}; check that the address is an HBase server"
             )));
         }
         let mut answer = vec![0; length as usize];
         let read = self.stream.read_exact(&mut answer).await;
         read.map_err(|error| broken(error.to_string()))?;
         let mut answer = &*answer;
-        let malformed =
-            |error: prost::DecodeError| broken(format!("it sent a malformed response: {error}"));
+        let malformed = |error: prost::DecodeError| {
+            broken(format!(
+                "cannot decode the response: {error}; check that the address is an HBase server"
+            ))
+        };
         let header = ResponseHeader::decode_length_delimited(&mut answer).map_err(malformed)?;
         if let Some(exception) = header.exception {
             let class = exception.exception_class_name.unwrap_or_default();
@@ -143,7 +147,7 @@ impl Connection {
         }
         if header.call_id != Some(self.calls) {
             return Err(broken(format!(
-                "it sent a response to an unexpected call {:?}",
+                "the server responded to an unexpected call {:?}",
                 header.call_id
             )));
         }

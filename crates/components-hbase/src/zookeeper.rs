@@ -55,7 +55,9 @@ fn prefixed(bytes: &[u8]) -> Vec<u8> {
 async fn answer(stream: &mut Box<dyn Stream>) -> std::io::Result<Vec<u8>> {
     let length = stream.read_u32().await?;
     if length > ANSWER_BYTES_MAX {
-        return Err(std::io::Error::other("the response is not from ZooKeeper"));
+        return Err(std::io::Error::other(
+            "the response is not from ZooKeeper; correct `zookeeper.quorum`",
+        ));
     }
     let mut bytes = vec![0; length as usize];
     stream.read_exact(&mut bytes).await?;
@@ -64,7 +66,8 @@ async fn answer(stream: &mut Box<dyn Stream>) -> std::io::Result<Vec<u8>> {
 
 /// Parses the server from a `getData` response.
 fn read(answer: &[u8], path: &str) -> Result<String, String> {
-    let malformed = || format!("the data of ZooKeeper at {path} is not from HBase");
+    let malformed =
+        || format!("the data of ZooKeeper at {path} is not from HBase; correct `zookeeper.znode`");
     let (head, rest) = answer.split_at_checked(16).ok_or_else(malformed)?;
     let error = head[12..].try_into().map(i32::from_be_bytes).map_err(|_| malformed())?;
     match error {
@@ -74,7 +77,12 @@ fn read(answer: &[u8], path: &str) -> Result<String, String> {
                 "ZooKeeper has no node {path}: start HBase, or correct `zookeeper.znode`"
             ));
         }
-        code => return Err(format!("ZooKeeper returned the error {code} for {path}")),
+        code => {
+            return Err(format!(
+                "ZooKeeper returned the error {code} for {path}; see its log, and check that this \
+                 host may read the node"
+            ));
+        }
     }
     let data = take(rest).map(|(data, _)| data).ok_or_else(malformed)?;
     let process = data.strip_prefix(&[0xff]).and_then(take);

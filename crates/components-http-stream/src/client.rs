@@ -1,7 +1,6 @@
 //! Requests: headers, tokens, and errors from responses.
 
 mod access;
-mod token;
 mod upgrade;
 
 use std::sync::Arc;
@@ -12,15 +11,17 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-pub(crate) use oauth::exchange::{Failure, HTTP, shown_url, url_of};
-use oauth::exchange::{Sender, answer, parsed, refusal, whole};
 use pipeline::env::Clock;
-use pipeline::{ErrorClass, SourceError};
+use pipeline::{BuildError, ErrorClass, SourceError};
 use serde_json::Value;
 use thiserror::Error;
+use web::Authorization;
+pub(crate) use web::Failure;
+use web::failure::{parsed, refusal, whole};
+use web::settings;
+pub(crate) use web::settings::{HTTP, shown_url};
 
 pub(crate) use access::Access;
-use token::Token;
 pub(crate) use upgrade::is_web_socket;
 
 use crate::backoff::RetryCause;
@@ -32,7 +33,10 @@ pub(crate) enum HttpError {
     #[error(transparent)]
     Failure(#[from] Failure),
     /// The server closed the WebSocket.
-    #[error("the server closed the stream {url} with code {code}: {reason}; reconnecting")]
+    #[error(
+        "the server closed the stream {url} with code {code}: {reason}; reconnecting; if this \
+         repeats, check `url`, the login and the limits of the server"
+    )]
     Closed { url: Arc<str>, code: u16, reason: String },
 }
 
@@ -70,18 +74,18 @@ impl HttpError {
             Self::Closed { code: 1000 | 1001 | 1005 | 1011..=1014, .. } => ErrorClass::Transient,
             Self::Failure(Failure::Unexpected { .. }) | Self::Closed { .. } => ErrorClass::Blocked,
         };
-        let message = "cannot read events from the server".to_owned();
+        let message = "cannot read events from the server; retrying".to_owned();
         SourceError { class, message, source: Some(Box::new(self)) }
     }
 }
 
 /// Sends the requests of a source.
 pub(crate) struct Client {
-    sender: Sender,
+    sender: web::Client,
     /// URL of the events.
     pub(crate) uri: Uri,
     headers: HeaderMap,
-    token: Option<Token>,
+    authorization: Authorization,
     /// Timeout of a response.
     pub(crate) timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -93,7 +97,7 @@ impl Client {
     /// # Errors
     /// There is no response, or its status is not 200; with `conditional`, 304 is allowed, too.
     pub(crate) async fn get(
-        &mut self,
+        &self,
         uri: &Uri,
         more: &HeaderMap,
         conditional: bool,
@@ -121,7 +125,7 @@ impl Client {
     /// # Errors
     /// There is no response, its status is not 2xx, or it is not JSON of at most `limit` bytes.
     pub(crate) async fn json(
-        &mut self,
+        &self,
         method: &Method,
         uri: &Uri,
         body: Option<&Value>,
@@ -149,44 +153,33 @@ impl Client {
         Ok(whole(body, &shown_url(&self.uri), limit, self.timeout).await?)
     }
 
-    /// Sends a request with the current token. If the server rejects it, retries once with a new
-    /// token.
     async fn send(
-        &mut self,
+        &self,
         method: &Method,
         uri: &Uri,
         more: &HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, HttpError> {
-        loop {
-            let mut request = Request::new(Full::new(body.clone()));
-            *request.method_mut() = method.clone();
-            *request.uri_mut() = uri.clone();
-            request.headers_mut().clone_from(&self.headers);
-            request.headers_mut().extend(more.clone());
-            let mut was_kept = false;
-            if let Some(token) = &mut self.token {
-                was_kept = token.is_kept();
-                let bearer = token.current(self.timeout, &*self.clock).await?;
-                request.headers_mut().insert(hyper::header::AUTHORIZATION, bearer);
-            }
-            let url = shown_url(uri);
-            let response = answer(&self.sender, request, &url, self.timeout).await?;
-            match &mut self.token {
-                Some(token) if response.status() == StatusCode::UNAUTHORIZED => {
-                    token.forget();
-                    if !was_kept {
-                        return Ok(response);
-                    }
-                }
-                _ => return Ok(response),
-            }
-        }
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri.clone();
+        request.headers_mut().clone_from(&self.headers);
+        request.headers_mut().extend(more.clone());
+        let within = (self.timeout, &*self.clock);
+        Ok(self.authorization.send(&self.sender, request, within).await?)
     }
 
     async fn refusal(&self, url: Arc<str>, response: Response<Incoming>) -> HttpError {
         refusal(url, response, self.timeout, &*self.clock).await.into()
     }
+}
+
+/// Parses the setting `url`, with one of these schemes.
+///
+/// # Errors
+/// It is not such a URL.
+pub(crate) fn url_of(text: &str, schemes: &[&str]) -> Result<Uri, BuildError> {
+    settings::url_of("url", text, (schemes, HTTP.1), "`access.secret_headers`")
 }
 
 /// Adds a parameter to the query of a URL.

@@ -294,14 +294,17 @@ impl Out<'_> {
         if header_bytes > HEADER_BYTES_MAX {
             self.reject(counts_as, || {
                 format!(
-                    "a record with {header_bytes} bytes of resource, scope and attributes, over \
-                     the limit of {HEADER_BYTES_MAX}"
+                    "a record has {header_bytes} bytes of resource, scope and attributes, over the \
+                     limit of {HEADER_BYTES_MAX}; shorten them at the client"
                 )
             });
         } else if bytes > self.event_bytes_max {
             let max = self.event_bytes_max;
             self.reject(counts_as, || {
-                format!("a record of {bytes} bytes, over the limit of the next agents, {max} bytes")
+                format!(
+                    "a record has {bytes} bytes, over the limit of the next agents, {max} bytes; \
+                     raise `message_max` there, or shorten the record at the client"
+                )
             });
         } else {
             self.events.push(body, &headers);

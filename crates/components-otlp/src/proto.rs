@@ -135,7 +135,9 @@ fn exchange_ids(json: &mut Value, other: &dyn Fn(&str) -> Option<String>) -> Res
         Value::Array(values) => values.iter_mut().try_for_each(|json| exchange_ids(json, other)),
         Value::Object(fields) => fields.iter_mut().try_for_each(|(name, value)| match value {
             Value::String(id) if IDS.contains(&name.as_str()) => {
-                *id = other(id).ok_or_else(|| format!("`{name}` is not hexadecimal: `{id}`"))?;
+                *id = other(id).ok_or_else(|| {
+                    format!("`{name}` must be an even number of hexadecimal digits, but is `{id}`")
+                })?;
                 Ok(())
             }
             value => exchange_ids(value, other),

@@ -5,6 +5,7 @@
 //!
 //! An event from another source becomes a log record: its body the text, its headers attributes.
 
+use pipeline::settings::unknown;
 use pipeline::{Batch, EventRef};
 use prost::Message;
 
@@ -262,16 +263,20 @@ fn read_outer<M: Json>(
     (json, schema): Shared<'_>,
 ) -> Result<(Option<M>, String), String> {
     let message = json.map(|json| from_json(json.as_bytes())).transpose();
-    let message = message.map_err(|error| format!("header `{header}`: {error}"))?;
+    let message = message.map_err(|error| not_json(header, &error))?;
     Ok((message, schema.unwrap_or_default().to_owned()))
+}
+
+fn not_json(header: &str, error: &dyn std::fmt::Display) -> String {
+    format!("the header `{header}` is not OTLP JSON: {error}; remove interceptors that change it")
 }
 
 fn signal_of(event: EventRef<'_>) -> Result<Signal, String> {
     let Some(name) = event.header(h::SIGNAL) else { return Ok(Signal::Logs) };
-    Signal::ALL
-        .into_iter()
-        .find(|signal| signal.name() == name)
-        .ok_or_else(|| format!("header `{}` is `{name}`; known: logs, traces, metrics", h::SIGNAL))
+    Signal::ALL.into_iter().find(|signal| signal.name() == name).ok_or_else(|| {
+        let known = Signal::ALL.map(Signal::name);
+        unknown(&format!("value of the header `{}`:", h::SIGNAL), name, &known)
+    })
 }
 
 fn record_of(signal: Signal, event: EventRef<'_>, attributes: bool) -> Result<Record, String> {
@@ -288,7 +293,12 @@ fn record_of(signal: Signal, event: EventRef<'_>, attributes: bool) -> Result<Re
 /// Decodes a record from the body. No protobuf message starts like JSON.
 fn whole<M: Json>(event: EventRef<'_>) -> Result<M, String> {
     let form = if event.body().first() == Some(&b'{') { Form::Json } else { Form::Protobuf };
-    form.read(event.body()).map_err(|error| format!("its body is not an OTLP record: {error}"))
+    form.read(event.body()).map_err(|error| {
+        format!(
+            "the body of the event is not an OTLP record: {error}; an interceptor or sender \
+             changed it: correct that, or remove its header `otlp.body`"
+        )
+    })
 }
 
 fn log_of(event: EventRef<'_>, attributes: bool) -> Result<LogRecord, String> {
@@ -308,7 +318,7 @@ fn log_of(event: EventRef<'_>, attributes: bool) -> Result<LogRecord, String> {
             h::EVENT_NAME => value.clone_into(&mut record.event_name),
             h::ATTRIBUTES => {
                 let read = from_json::<KeyValueList>(value.as_bytes());
-                let read = read.map_err(|error| format!("header `{name}`: {error}"))?;
+                let read = read.map_err(|error| not_json(name, &error))?;
                 // Attributes from headers may already be there.
                 record.attributes.splice(0..0, read.values);
             }
@@ -343,9 +353,17 @@ fn body_of(event: EventRef<'_>) -> Result<Option<AnyValue>, String> {
         Some(h::body::BYTES) => Value::BytesValue(body.to_vec()),
         Some(h::body::JSON) => {
             let value = from_json(body);
-            return value.map(Some).map_err(|error| format!("its body is not OTLP JSON: {error}"));
+            return value.map(Some).map_err(|error| {
+                format!(
+                    "the body of the event is not OTLP JSON: {error}; an interceptor or \
+                     sender changed it: correct that, or remove its header `otlp.body`"
+                )
+            });
         }
-        Some(other) => return Err(format!("header `{}` is `{other}`", h::BODY)),
+        Some(other) => {
+            let known = [h::body::NONE, h::body::BYTES, h::body::JSON, h::body::RECORD];
+            return Err(unknown(&format!("value of the header `{}`:", h::BODY), other, &known));
+        }
     };
     Ok(Some(AnyValue { value: Some(value) }))
 }
@@ -356,11 +374,26 @@ fn attribute(key: &str, text: &str) -> KeyValue {
 }
 
 fn number<N: std::str::FromStr>(name: &str, text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| format!("header `{name}` is not a number in its range: `{text}`"))
+    text.parse().map_err(|_| {
+        let range = match name {
+            h::SEVERITY => "from 1 (trace) to 24 (fatal)",
+            h::TIME | h::OBSERVED => "of nanoseconds since 1970",
+            _ => "from 0 to 4294967295",
+        };
+        format!(
+            "the header `{name}` must be a whole number {range}, but is `{text}`; correct the \
+             interceptor or the client that sets it"
+        )
+    })
 }
 
 fn id(name: &str, text: &str) -> Result<Vec<u8>, String> {
-    unhex(text).ok_or_else(|| format!("header `{name}` is not hexadecimal: `{text}`"))
+    unhex(text).ok_or_else(|| {
+        format!(
+            "the header `{name}` must be an even number of hexadecimal digits, but is `{text}`; \
+             correct the interceptor or the client that sets it"
+        )
+    })
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use hyper::HeaderMap;
-use kit::http::{add_headers, target};
 use pipeline::deliver::{Deliver, Delivered, InFlight, Requests};
 use pipeline::units::ByteSize;
 use pipeline::{
@@ -31,7 +30,8 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tls::ClientTls;
-use tls::http::Connector;
+use web::Connector;
+use web::settings::{add_headers, target};
 
 use crate::events::Form;
 use crate::requests::{self, Limits};
@@ -135,15 +135,7 @@ impl Component for Config {
             (ProtocolName::Http, Encoding::Protobuf) => Protocol::Http(Form::Protobuf),
             (ProtocolName::Http, Encoding::Json) => Protocol::Http(Form::Json),
         };
-        let (uri, address, is_tls) = target(&self.url)?;
-        if self.tls.is_some() && !is_tls {
-            let problem = "has an effect only with `https://`; write `https://` in `url`, or \
-                           remove this";
-            return Err(BuildError::invalid("tls", problem));
-        }
-        if !is_tls {
-            cx.plain_text.speaks("url", &address, "write `https://`");
-        }
+        let uri = target(&self.url, self.tls.as_ref(), cx)?;
         if uri.query().is_some() {
             let problem = "must not have a query, because the sink appends the paths of OTLP";
             return Err(BuildError::invalid("url", problem));
@@ -154,7 +146,7 @@ impl Component for Config {
             return Err(BuildError::invalid("url", problem));
         }
         let mut headers = HeaderMap::new();
-        add_headers(&mut headers, &self.headers, &self.secret_headers)?;
+        add_headers(&mut headers, "", &self.headers, &self.secret_headers)?;
         let connector = match protocol {
             Protocol::Grpc => Connector::http2(self.tls, &cx.env)?,
             Protocol::Http(_) => Connector::new(self.tls, &cx.env)?,
@@ -217,7 +209,9 @@ impl Deliver for Otlp {
                 Ok(None) => {}
                 Ok(Some(partial)) => {
                     let why = format!(
-                        "the receiver rejected {} of {records} and does not say which: {}",
+                        "the receiver rejected {} of {records} records and does not report which \
+                         ones: {}; see the log of the receiver; a replay stores the accepted ones \
+                         twice",
                         partial.rejected, partial.problem
                     );
                     refused.add(part.places, "partly_rejected", why);

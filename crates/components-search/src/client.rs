@@ -12,15 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::header::RETRY_AFTER;
+use http_body_util::Full;
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
-use kit::http::shown;
 use pipeline::{Classify, ErrorClass};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
-use tls::http::Connector;
+use web::{Cause, Connector, Lost, exchange, shown};
 
 /// Maximum size of a response.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -76,23 +74,25 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
 #[derive(Debug, Error)]
 pub(crate) enum SearchError {
     /// The connection failed.
-    #[error("cannot connect to {url}")]
+    #[error("cannot connect to {url}; check that the node is running and reachable from this host")]
     Connect {
         /// The node.
         url: Arc<str>,
         #[source]
-        source: hyper_util::client::legacy::Error,
+        source: Cause,
     },
     /// The request may have been carried out.
-    #[error("{url} did not send a complete response")]
+    #[error(
+        "{url} did not send a complete response; the documents are resent; see the log of the node"
+    )]
     Broken {
         /// The node.
         url: Arc<str>,
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Cause,
     },
     /// The server responded with an error status.
-    #[error("{url} answered {status}: {text}")]
+    #[error("{url} answered {status}: {text}; see the log of the node")]
     Status {
         /// The node.
         url: Arc<str>,
@@ -106,7 +106,10 @@ pub(crate) enum SearchError {
         retry_after: Option<Duration>,
     },
     /// A success response without results of the documents.
-    #[error("the response of {url} is not from {engine}: {problem}; check `urls`")]
+    #[error(
+        "{url} did not respond like {engine}: {problem}; check that `urls` names {engine} itself, \
+         and any proxy in between"
+    )]
     Foreign {
         /// The expected engine.
         engine: &'static str,
@@ -174,7 +177,10 @@ pub(crate) enum SearchError {
         took: Duration,
     },
     /// Some documents are not written.
-    #[error("some documents were not written, and are resent: {said}")]
+    #[error(
+        "some documents were not written, and are resent: {said}; if this lasts, see the log of \
+         the node"
+    )]
     Again {
         /// Whether the problem is temporary.
         class: ErrorClass,
@@ -237,7 +243,7 @@ impl SearchError {
 
 /// The nodes of a cluster.
 pub(crate) struct Client {
-    sender: hyper_util::client::legacy::Client<Connector, Full<Bytes>>,
+    sender: web::Client,
     urls: Vec<Arc<str>>,
     headers: HeaderMap,
     /// The kind of the nodes.
@@ -260,7 +266,11 @@ impl Client {
 
     /// Returns the error for a node that does not respond like its engine.
     pub(crate) fn foreign(&self, problem: String) -> SearchError {
-        SearchError::Foreign { engine: self.engine, url: self.node().clone(), problem }
+        self.foreign_at(self.node(), problem)
+    }
+
+    fn foreign_at(&self, url: &Arc<str>, problem: String) -> SearchError {
+        SearchError::Foreign { engine: self.engine, url: url.clone(), problem }
     }
 
     /// Returns the current node.
@@ -306,44 +316,34 @@ impl Client {
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         request.headers_mut().clone_from(&self.headers);
-        let response = self.sender.request(request).await.map_err(|source| {
-            let url = url.clone();
-            match source.is_connect() {
-                true => SearchError::Connect { url, source },
-                false => SearchError::Broken { url, source: source.into() },
-            }
-        })?;
-        let (head, body) = response.into_parts();
         let bytes_max = HEAD_BYTES_MAX.saturating_add(documents.saturating_mul(DOCUMENT_BYTES_MAX));
         let bytes_max = bytes_max.min(ANSWER_BYTES_MAX);
-        let body = Limited::new(body, bytes_max).collect().await;
-        let body = body.map_err(|source| {
+        let reply = exchange(&self.sender, request, bytes_max).await.map_err(|lost| {
             let url = url.clone();
-            match source.is::<LengthLimitError>() {
-                true => {
-                    let problem = format!("its response exceeds {bytes_max} bytes");
-                    SearchError::Foreign { engine: self.engine, url, problem }
-                }
-                false => SearchError::Broken { url, source },
+            match lost {
+                Lost::Connect(source) => SearchError::Connect { url, source },
+                Lost::Broken(source) => SearchError::Broken { url, source },
             }
         })?;
-        let body = body.to_bytes();
-        if head.status.is_success() {
+        if reply.is_cut {
+            return Err(self.foreign_at(url, format!("it exceeds {bytes_max} bytes")));
+        }
+        let (status, retry_after, body) = (reply.head.status, reply.retry_after(), reply.body);
+        if status.is_success() {
             return Ok(body);
         }
-        let seconds = head.headers.get(RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
         let of_solr = said_by_solr(&body);
         let said = of_solr.as_deref().or_else(|| title(&body)).map_or(&*body, str::as_bytes);
         let text = shown(said);
-        if head.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             return Err(SearchError::NoLogin { url: url.clone(), text });
         }
         Err(SearchError::Status {
             url: url.clone(),
-            status: head.status,
+            status,
             is_of_solr: of_solr.is_some(),
             text,
-            retry_after: seconds.map(Duration::from_secs),
+            retry_after,
         })
     }
 }

@@ -43,15 +43,23 @@ impl BodyForm {
         match (object, self) {
             (Some(Ok(Value::Object(object))), _) => return Ok(object),
             (Some(Ok(_)), BodyForm::Json) => {
-                return Err("the body is JSON, but not an object".into());
+                return Err("the body is JSON, but not an object; for such bodies set `body` to \
+                            \"auto\" or \"text\""
+                    .into());
             }
             (Some(Err(error)), BodyForm::Json) => {
-                return Err(format!("the body is not valid JSON: {error}"));
+                return Err(format!(
+                    "the body is not valid JSON: {error}; for such bodies set `body` to \"auto\" \
+                     or \"text\""
+                ));
             }
             _ => {}
         }
         let text = std::str::from_utf8(body).map_err(|error| {
-            format!("the body is not UTF-8 text, so it cannot be written as JSON: {error}")
+            format!(
+                "the body is not UTF-8 text, so it cannot be written as JSON: {error}; correct the \
+                 sender, or set `charset` at the source, if it has one"
+            )
         })?;
         Ok(Map::from_iter([(message.to_owned(), text.into())]))
     }

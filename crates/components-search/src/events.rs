@@ -110,7 +110,10 @@ impl Routes {
             }
             Refused::TooLong(bytes) => (
                 "unwritable_event",
-                format!("the name of its {what} would have {bytes} bytes, which is too long"),
+                format!(
+                    "the name of its {what} would have {bytes} bytes, which is too long; shorten \
+                     the header in the name"
+                ),
             ),
         })
     }

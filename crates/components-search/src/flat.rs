@@ -49,7 +49,9 @@ impl FlatFields {
             flatten(&mut document, &name, value)?;
         }
         if let Some(name) = RESERVED.iter().find(|name| document.contains_key(**name)) {
-            return Err(format!("the body has a field `{name}`, which Solr reserves"));
+            return Err(format!(
+                "the body has a field `{name}`, which Solr reserves; rename it at the sender"
+            ));
         }
         if document.contains_key(&self.id) {
             return Err(format!(
@@ -85,13 +87,14 @@ fn flatten(document: &mut Map<String, Value>, name: &str, value: Value) -> Resul
         Value::Array(values) if values.iter().any(|it| it.is_object() || it.is_array()) => {
             Err(format!(
                 "the field `{name}` of the body is a list of objects or lists, which Solr cannot \
-                 store"
+                 store; change it at the sender"
             ))
         }
         value => match document.insert(name.to_owned(), value) {
             None => Ok(()),
             Some(_) => Err(format!(
-                "the body has the field `{name}` twice: as a field, and as a member of an object"
+                "the body has the field `{name}` twice: as a field, and as a member of an object; \
+                 rename one of them at the sender"
             )),
         },
     }

@@ -86,7 +86,7 @@ impl IndexName {
             if escape == Some('{') {
                 let end = rest.find('}').ok_or("a `%{` has no `}`")?;
                 if end == 1 {
-                    return Err("`%{}` names no header".into());
+                    return Err("`%{}` has no header name".into());
                 }
                 pieces.push(Piece::Header(rest[1..end].to_owned()));
                 rest = &rest[end + 1..];
@@ -238,7 +238,7 @@ mod tests {
             ("%{app}", "a fixed prefix"),
             ("logs-%q", "unknown escape `%q`; known: %{header} %Y"),
             ("logs-%{app", "has no `}`"),
-            ("logs-%{}", "names no header"),
+            ("logs-%{}", "has no header name"),
             ("logs-%", "unknown escape `%`"),
         ] {
             let error = IndexName::new(Kind::Index, name).unwrap_err();

@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{HeaderMap, Uri};
-use kit::http::add_headers;
 use pipeline::deliver::{Destinations, Options};
 use pipeline::secret::login;
 use pipeline::units::{ByteSize, Period, mib, seconds};
@@ -15,7 +12,8 @@ use pipeline::{BuildContext, BuildError, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ClientTls;
-use tls::http::Connector;
+use web::settings::{HTTP, add_headers, tls_without_https, url_of};
+use web::{Connector, basic};
 
 use crate::client::Client;
 use crate::events::Routes;
@@ -159,9 +157,7 @@ fn nodes(
         return Err(BuildError::invalid("urls", problem));
     }
     if tls.is_some() && !urls.iter().any(|url| url.starts_with("https://")) {
-        let problem = "has an effect only with `https://`; write `https://` in `urls`, or remove \
-                       this";
-        return Err(BuildError::invalid("tls", problem));
+        return Err(tls_without_https("urls"));
     }
     Ok(urls)
 }
@@ -183,29 +179,13 @@ fn name(set: Option<String>, cx: &BuildContext) -> Result<String, BuildError> {
 
 /// Parses the URL of a node, and removes a trailing slash.
 fn node(url: &str, example: &str) -> Result<Arc<str>, BuildError> {
-    let invalid = |problem: String| Err(BuildError::invalid("urls", format!("`{url}`: {problem}")));
+    let invalid = |problem: String| BuildError::invalid("urls", format!("`{url}`: {problem}"));
     let plain = url.trim_end_matches('/');
-    let uri: Uri = match format!("{plain}/").parse() {
-        Ok(uri) => uri,
-        Err(error) => return invalid(format!("{error}; write for example `{example}`")),
-    };
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return invalid("must start with `http://` or `https://`".into());
-    }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return invalid(
-            "must not contain a user, because URLs are shown in logs; set `user` and `password` \
-             instead"
-                .into(),
-        );
-    }
-    if uri.host().is_none_or(str::is_empty) {
-        return invalid("must have a host".into());
-    }
-    if uri.query().is_some() {
-        return invalid(
-            "must not have a query (`?…`), because the sink appends paths to the URL".into(),
-        );
+    let (with, login) = ((HTTP.0, &*format!("`{example}`")), "`user` and `password`");
+    let uri = url_of("urls", &format!("{plain}/"), with, login);
+    if uri.map_err(|error| invalid(error.problem))?.query().is_some() {
+        let problem = "must not have a query (`?…`), because the sink appends paths to the URL";
+        return Err(invalid(problem.into()));
     }
     Ok(plain.into())
 }
@@ -224,18 +204,14 @@ fn headers(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     let agent = concat!("aqueduct/", env!("CARGO_PKG_VERSION"));
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
-    add_headers(&mut headers, &BTreeMap::new(), secret)?;
+    add_headers(&mut headers, "", &BTreeMap::new(), secret)?;
     if let Some((user, password)) = login(user, password)? {
         if headers.contains_key(AUTHORIZATION) {
             let problem = "cannot be combined with `user` and `password`: remove one of the two";
             return Err(BuildError::invalid("secret_headers.authorization", problem));
         }
-        let password = password.as_ref().map_or("", |it| it.expose().trim_end_matches('\n'));
-        let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-        let mut value =
-            HeaderValue::from_str(&text).map_err(|error| BuildError::invalid("user", error))?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
+        let password = password.as_ref().map_or("", |it| it.expose());
+        headers.insert(AUTHORIZATION, basic(&user, password));
     }
     Ok(headers)
 }

@@ -17,7 +17,6 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hyper::Method;
-use kit::http::shown;
 use pipeline::deliver::{Deliver, Delivered, Destinations, Requests, UNKNOWN_DESTINATION};
 use pipeline::{
     Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Sink, SinkBoard,
@@ -26,6 +25,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
+use web::shown;
 
 use crate::bulk::{FILTER, Written, written};
 use crate::client::{Client, SearchError};

@@ -24,7 +24,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
-use kit::http::shown;
 use pipeline::deliver::{Deliver, Delivered, Destinations, Requests, UNKNOWN_DESTINATION};
 use pipeline::env::Env;
 use pipeline::units::Period;
@@ -45,6 +44,7 @@ use crate::index::Kind;
 use crate::setup::{Engine, Shared};
 use answer::{Alone, LATE, Next, body, next};
 use pace::Pace;
+use web::shown;
 
 const ENGINE: Engine = Engine {
     name: "Solr",
@@ -252,7 +252,7 @@ impl Solr {
     fn is_late(&self, node: &str, collection: &str, documents: usize, took: Duration) {
         self.pace.late(documents);
         let again = "the response was too late to prove that all replicas have the documents; \
-                     resending them in halves";
+                     resending them in halves; check for a hanging or overloaded node";
         match took < LATE {
             true => debug!(node, collection, documents, ?took, "{again}"),
             false => warn!(node, collection, documents, ?took, "{again}"),

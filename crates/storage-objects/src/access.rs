@@ -6,7 +6,7 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use pipeline::Env;
 use storage::{FileSystem, FsError, StoreUrl};
 use tls::ClientTls;
-use tls::http::Connector;
+use web::Connector;
 
 use crate::azure::Azure;
 use crate::bucket::Bucket;

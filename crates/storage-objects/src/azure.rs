@@ -104,7 +104,10 @@ impl Azure {
         }
         let account_key = text(self.account_key.as_ref());
         if account_key.is_some_and(|key| AzureAccessKey::try_new(&key).is_err()) {
-            return Err(("account_key", "must be Base64".into()));
+            return Err((
+                "account_key",
+                "must be Base64; copy the key of the storage account".into(),
+            ));
         }
         if text(self.sas_token.as_ref()).is_some_and(|token| split_sas(&token).is_err()) {
             let problem = "must be a SAS token, as in sv=...&sp=racwdl&sig=...";
@@ -118,13 +121,19 @@ impl Azure {
     /// # Errors
     /// Settings or environment do not go together.
     pub(crate) fn open(&self, authority: &str, env: &Env) -> Result<Bucket, String> {
-        let (container, host) = authority.split_once('@').ok_or("the container is missing")?;
-        let (account, suffix) =
-            host.split_once('.').ok_or("the account is missing in the host name")?;
+        let (container, host) = authority.split_once('@').ok_or(
+            "the container is missing; write abfss://container@account.dfs.core.windows.net/path",
+        )?;
+        let (account, suffix) = host.split_once('.').ok_or(
+            "the account is missing in the host name; write \
+             abfss://container@account.dfs.core.windows.net/path",
+        )?;
         // The same objects by the interface of blobs, which has the conditions.
         let suffix = suffix.strip_prefix("dfs.").map(|rest| format!("blob.{rest}"));
-        let suffix = suffix
-            .ok_or("the host is not a storage account host, as in account.dfs.core.windows.net")?;
+        let suffix = suffix.ok_or(
+            "the host is not a storage account host; write for example \
+             account.dfs.core.windows.net",
+        )?;
         let named = endpoint_of(env, "AZURE_STORAGE_ENDPOINT", true, EXAMPLE)?;
         let endpoint = self
             .endpoint
@@ -164,7 +173,9 @@ impl Azure {
         }
         let key = builder.get_config_value(&AzureConfigKey::AccessKey);
         let key = key.map(|key| AzureAccessKey::try_new(&key).map(AzureCredential::AccessKey));
-        let key = key.transpose().map_err(|_| "the account key must be Base64")?;
+        let key = key
+            .transpose()
+            .map_err(|_| "the account key must be Base64; copy the key of the storage account")?;
         let key = key.map(|credential| Key { credential, account: account.to_owned() });
         let amend = move |request: &mut HttpRequest| never_replaces(key.as_ref(), request);
         let clients = clients(self.tls.as_ref(), &provider::AZURE, env)?.amending(amend);

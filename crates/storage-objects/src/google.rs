@@ -148,7 +148,10 @@ impl ObjectStore for Google {
         let location = begun.headers().get(LOCATION).and_then(|it| it.to_str().ok());
         let location: Option<Uri> = location.and_then(|it| it.parse().ok());
         let Some(session) = location.as_ref().and_then(Uri::path_and_query) else {
-            return Err(generic("the server returned no session for the upload"));
+            return Err(generic(
+                "the server returned no session for the upload; check the endpoint, and a proxy in \
+                 between",
+            ));
         };
         let session = format!("{}{session}", self.endpoint);
         let session = Arc::new(Session { google: self.clone(), path: path.clone(), uri: session });
@@ -217,14 +220,19 @@ impl Session {
                 return Ok(made(response.headers()));
             }
             if response.status() != StatusCode::PERMANENT_REDIRECT {
-                return Err(generic("the server no longer knows the upload"));
+                return Err(generic(
+                    "the server no longer knows the upload; the file is written again",
+                ));
             }
             let (kept, end) = (kept(response.headers()), from + part.len() as u64);
             if kept == end && total.is_none() {
                 return Ok(made(response.headers()));
             }
             if kept <= from || kept >= end {
-                let source = format!("the server has {kept} bytes of an upload instead of {end}");
+                let source = format!(
+                    "the server has {kept} bytes of an upload instead of {end}; the file is \
+                     written again"
+                );
                 return Err(generic(source));
             }
             // It has accepted a prefix of the part.

@@ -4,17 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http_body_util::{BodyExt, Limited};
 use hyper::header::{CONTENT_RANGE, RANGE};
 use hyper::{HeaderMap, StatusCode};
-use hyper_util::client::legacy::Client;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
     HttpResponse, HttpService,
 };
 use storage::READ_BYTES_MAX;
-use tls::http::Connector;
+use web::{Cause, Client, Connector, Lost, Reply, send};
 
 use crate::odd_keys::{OddKeys, is_listing};
 use crate::provider::Provider;
@@ -79,7 +77,7 @@ impl HttpConnector for Clients {
 
 /// One client.
 struct Requests {
-    client: Client<Connector, HttpRequestBody>,
+    client: Client<HttpRequestBody>,
     provider: &'static Provider,
     amend: Arc<Amend>,
     odd_keys: Arc<OddKeys>,
@@ -102,24 +100,26 @@ impl HttpService for Requests {
         let is_part = request.headers().contains_key(CONTENT_RANGE);
         let bytes_max = bytes_max(request.headers());
         let address = address(&uri);
-        let response = self.client.request(request).await.map_err(|error| {
-            let (is_connect, source) = (error.is_connect(), Box::new(error));
-            if is_connect && uri.host().is_some_and(|host| METADATA_HOSTS.contains(&host)) {
+        let error = |lost: Lost| match lost {
+            Lost::Connect(_) if uri.host().is_some_and(|host| METADATA_HOSTS.contains(&host)) => {
                 let trouble = RequestError::NoCredentials(self.provider.no_credentials);
-                return HttpError::new(HttpErrorKind::Connect, trouble);
+                HttpError::new(HttpErrorKind::Connect, trouble)
             }
-            match is_connect {
-                true => {
-                    let trouble = RequestError::Unreached { address: address.clone(), source };
-                    HttpError::new(HttpErrorKind::Connect, trouble)
-                }
-                false => broken(&address, source),
+            Lost::Connect(source) => {
+                let trouble = RequestError::Unreached { address: address.clone(), source };
+                HttpError::new(HttpErrorKind::Connect, trouble)
             }
-        })?;
-        let (head, body) = response.into_parts();
-        let bytes_max = if head.status.is_success() { bytes_max } else { REFUSAL_BYTES_MAX };
-        let body = Limited::new(body, bytes_max).collect().await;
-        let body = body.map_err(|error| broken(&address, error))?.to_bytes();
+            Lost::Broken(source) => broken(&address, source),
+        };
+        let response = send(&self.client, request).await.map_err(error)?;
+        let is_success = response.status().is_success();
+        let bytes_max = if is_success { bytes_max } else { REFUSAL_BYTES_MAX };
+        let Reply { head, body, is_cut, .. } =
+            Reply::read(response, bytes_max).await.map_err(error)?;
+        if is_cut {
+            let problem = format!("the response is over {bytes_max} bytes");
+            return Err(broken(&address, problem.into()));
+        }
         match head.status {
             // Answers that the library turns into errors.
             StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {}
@@ -141,7 +141,7 @@ impl HttpService for Requests {
     }
 }
 
-fn broken(address: &str, source: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
+fn broken(address: &str, source: Cause) -> HttpError {
     // An error that the library does not retry.
     let trouble = RequestError::Broken { address: address.to_owned(), source };
     HttpError::new(HttpErrorKind::Unknown, trouble)

@@ -28,8 +28,9 @@ pub(crate) static S3: Provider = Provider {
     copies_inside: true,
     condition: "`If-None-Match: *`",
     heeded_by: "Amazon S3 supports it since 2024",
-    no_credentials: "no access key found: set `s3.access_key` and `s3.secret_key`, or \
-                     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role",
+    no_credentials: "no access key found: set `s3.access_key` and `s3.secret_key`, or the \
+                     variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or attach an IAM role \
+                     to the machine",
     refused: "check `s3.access_key`, `s3.secret_key` and the permissions of the key: it needs \
               s3:GetObject, PutObject, DeleteObject, ListBucket and AbortMultipartUpload; check \
               the clock of this host too",
@@ -40,8 +41,8 @@ pub(crate) static GCS: Provider = Provider {
     copies_inside: false,
     condition: "`ifGenerationMatch=0`",
     heeded_by: "Google Cloud Storage supports it",
-    no_credentials: "no account found: set `gcs.key_file`, or GOOGLE_APPLICATION_CREDENTIALS, or \
-                     give the machine a service account",
+    no_credentials: "no account found: set `gcs.key_file`, or the variable \
+                     GOOGLE_APPLICATION_CREDENTIALS, or attach a service account to the machine",
     refused: "check `gcs.key_file`, or the account of this machine, and its permissions: it needs \
               storage.objects.get, create, delete and list, as in the role \
               roles/storage.objectUser; check the clock of this host too",
@@ -53,8 +54,9 @@ pub(crate) static AZURE: Provider = Provider {
     condition: "`If-None-Match: *`",
     heeded_by: "Azure Blob Storage supports it",
     no_credentials: "no credentials found: set `azure.account_key`, `azure.sas_token` or \
-                     `azure.client_secret`, or their environment variables, or give the machine an \
-                     identity",
+                     `azure.client_secret`, or one of the variables AZURE_STORAGE_ACCOUNT_KEY, \
+                     AZURE_STORAGE_SAS_TOKEN and AZURE_CLIENT_SECRET, or assign a managed identity \
+                     to the machine",
     refused: "check the credentials in `azure` and their permissions: a SAS token needs racwdl on \
               the container, an identity needs the role Storage Blob Data Contributor; check the \
               clock of this host too",

@@ -19,7 +19,9 @@ const SHOWN: usize = 200;
 #[derive(Debug, Error)]
 pub(crate) enum RequestError {
     /// Connecting failed: nothing was done.
-    #[error("cannot connect to {address}")]
+    #[error(
+        "cannot connect to {address}; check that the server is running and reachable from this host"
+    )]
     Unreached {
         /// The address.
         address: String,
@@ -31,7 +33,10 @@ pub(crate) enum RequestError {
     #[error("{0}")]
     NoCredentials(&'static str),
     /// The connection broke under the request: it may have been done.
-    #[error("lost the connection to {address} during a request, which may be done or not")]
+    #[error(
+        "lost the connection to {address} during a request, which may be done or not; check the \
+         network"
+    )]
     Broken {
         /// The address.
         address: String,

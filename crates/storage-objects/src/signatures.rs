@@ -50,13 +50,25 @@ impl CryptoProvider for Signatures {
 fn rsa_key(pem: &[u8]) -> Result<rsa::Key> {
     let unusable = |problem: String| Error::Generic { store: "key", source: problem.into() };
     let key = PrivateKeyDer::from_pem_slice(pem);
-    let key = key.map_err(|error| unusable(format!("`private_key` is not a PEM key: {error}")))?;
+    let key = key.map_err(|error| {
+        unusable(format!(
+            "`private_key` is not a PEM key: {error}; create another key file for the account"
+        ))
+    })?;
     let key = match &key {
         PrivateKeyDer::Pkcs8(key) => rsa::Key::from_pkcs8(key.secret_pkcs8_der()),
         PrivateKeyDer::Pkcs1(key) => rsa::Key::from_pkcs1(key.secret_pkcs1_der()),
-        _ => return Err(unusable("`private_key` is not an RSA key".into())),
+        _ => {
+            return Err(unusable(
+                "`private_key` is not an RSA key; create another key file for the account".into(),
+            ));
+        }
     };
-    key.map_err(|error| unusable(format!("`private_key` is not an RSA key: {error}")))
+    key.map_err(|error| {
+        unusable(format!(
+            "`private_key` is not an RSA key: {error}; create another key file for the account"
+        ))
+    })
 }
 
 /// An RSA key that signs.

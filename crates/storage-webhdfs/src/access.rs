@@ -8,7 +8,7 @@ use serde::Deserialize;
 use storage::hdfs::HdfsAccess;
 use storage::{FileSystem, FsError, StoreUrl};
 use tls::ClientTls;
-use tls::http::Connector;
+use web::Connector;
 
 use crate::calls::Calls;
 use crate::files::WebHdfs;

@@ -1,11 +1,11 @@
 //! Maps unexpected answers, or their absence, to the possible effects of a call.
 
-use std::error::Error;
-
 use hyper::StatusCode;
 use serde::Deserialize;
 use storage::FsError;
 use storage::hdfs::refusal;
+use support::causes::chain;
+use web::Lost;
 
 /// Characters of an answer that are shown.
 const SHOWN: usize = 300;
@@ -46,11 +46,24 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
         let said = |help: &str| format!("the server returned {status}; {help}").into();
         return match status.as_u16() {
             401 => FsError::Denied { call, path, source: said(KERBEROS) },
-            403 => FsError::Denied { call, path, source: said("permission denied") },
-            429 => FsError::Unavailable { call, path, source: said("the server is busy") },
+            403 => FsError::Denied {
+                call,
+                path,
+                source: said(
+                    "permission denied; grant this user access to the directory, or set another \
+                     `proxy_user`",
+                ),
+            },
+            429 => {
+                FsError::Unavailable { call, path, source: said("the server is busy; retry later") }
+            }
             // For example the RPC port, or another HTTP server.
             300..=499 => FsError::Unfit { call, path, source: said(NO_WEBHDFS) },
-            _ => FsError::Failed { call, path, source: said("the call may have taken effect") },
+            _ => FsError::Failed {
+                call,
+                path,
+                source: said("the call may have taken effect; see the log of the server"),
+            },
         };
     };
     let Remote { exception, message } = remote;
@@ -89,31 +102,32 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
     }
 }
 
-/// Returns the error for a missing answer. `is_connect`: connecting failed, so nothing was
-/// requested.
-pub(crate) fn broken(
-    call: &'static str,
-    path: &str,
-    (address, is_connect): (&str, bool),
-    error: &dyn Error,
-) -> FsError {
-    let mut said = String::new();
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        said = if said.is_empty() { error.to_string() } else { format!("{said}: {error}") };
-        cause = error.source();
-    }
+/// Returns the error for a missing answer.
+pub(crate) fn broken(call: &'static str, path: &str, address: &str, lost: Lost) -> FsError {
     let path = path.to_owned();
-    if is_connect {
-        let source = format!("cannot connect to {address}: {said}").into();
-        return FsError::Unavailable { call, path, source };
+    match lost {
+        // Nothing was requested.
+        Lost::Connect(cause) => {
+            let source = format!(
+                "cannot connect to {address}; check that it is running and reachable from this \
+                 host: {}",
+                chain(&*cause)
+            )
+            .into();
+            FsError::Unavailable { call, path, source }
+        }
+        Lost::Broken(cause) => {
+            let problem = format!("lost the connection to {address} during the request");
+            let source = format!("{problem}: {}", chain(&*cause)).into();
+            FsError::Failed { call, path, source }
+        }
     }
-    let source = format!("lost the connection to {address} during the request: {said}").into();
-    FsError::Failed { call, path, source }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use pipeline::{Classify, ErrorClass};
 
     use super::*;

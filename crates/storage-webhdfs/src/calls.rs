@@ -4,17 +4,16 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use form_urlencoded::{Serializer, byte_serialize};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, LOCATION, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_util::client::legacy::Client;
 use storage::FsError;
-use tls::http::Connector;
 use tokio::time::timeout;
+use web::{Client, Connector, Reply};
 
 use crate::answer::{broken, refused};
 
@@ -42,7 +41,7 @@ pub(crate) struct Call<'a> {
 
 /// The client of one NameNode.
 pub(crate) struct Calls {
-    client: Client<Connector, Body>,
+    client: Client<Body>,
     /// `http://host:port`.
     server: String,
     user: String,
@@ -118,9 +117,11 @@ impl Calls {
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CSRF_HEADER, "aqueduct")
             .body(body)
-            .map_err(|error| asked.unfit(&format!("cannot build the request: {error}")))?;
-        let answer = self.client.request(request).await;
-        answer.map_err(|error| broken(call, path, (&to, error.is_connect()), &error))
+            .map_err(|error| {
+                asked.unfit(&format!("cannot build the request: {error}; report this as a bug"))
+            })?;
+        let answer = web::send(&self.client, request).await;
+        answer.map_err(|lost| broken(call, path, &to, lost))
     }
 
     async fn ask_namenode(
@@ -156,7 +157,11 @@ impl Calls {
     /// The path is not fit for one.
     pub(crate) fn direct(&self, asked: Call<'_>, query: &[(&str, &str)]) -> Result<Uri, FsError> {
         let url = self.url(asked.at, query);
-        url.parse().map_err(|error| asked.unfit(&format!("{url}: {error}")))
+        url.parse().map_err(|error| {
+            asked.unfit(&format!(
+                "`{url}` is not a valid URL: {error}; rename the file or directory"
+            ))
+        })
     }
 
     /// The URL at a DataNode that the NameNode names for an operation.
@@ -173,7 +178,10 @@ impl Calls {
             let answer = self.ask_namenode(asked, method, query).await?;
             if answer.status() != StatusCode::TEMPORARY_REDIRECT {
                 accepted(asked, answer).await?;
-                return Err(asked.unfit("the server did not return a DataNode"));
+                return Err(asked.unfit(
+                    "the server did not return a DataNode; check that `url` names a NameNode or \
+                     HttpFS, and a proxy in between",
+                ));
             }
             self.named(asked, &answer)
         };
@@ -184,7 +192,10 @@ impl Calls {
     fn named(&self, asked: Call<'_>, answer: &Response<Incoming>) -> Result<Uri, FsError> {
         let uri = answer.headers().get(LOCATION).and_then(|it| it.to_str().ok()?.parse().ok());
         let uri: Uri = uri.filter(|uri: &Uri| uri.authority().is_some()).ok_or_else(|| {
-            asked.unfit("the server redirects to a URL without a DataNode address")
+            asked.unfit(
+                "the server redirects to a URL without the address of a DataNode; check `url`, and \
+                 a proxy in between",
+            )
         })?;
         if self.server.starts_with("https:") && uri.scheme_str() != Some("https") {
             return Err(asked.unfit(&format!(
@@ -224,21 +235,21 @@ impl Calls {
             let is_bounded = answer.body().size_hint().exact().is_some()
                 || answer.headers().contains_key(TRANSFER_ENCODING);
             if !is_bounded {
-                return Err(asked.failed("the server did not return the file length"));
+                return Err(asked.failed(
+                    "the server did not return the length of the file; check a proxy in between",
+                ));
             }
-            let mut body = answer.into_body();
-            let mut content = BytesMut::new();
-            while let Some(frame) = body.frame().await {
-                let frame =
-                    frame.map_err(|error| broken(asked.call, asked.path, (&to, false), &error))?;
-                let Some(data) = frame.data_ref() else { continue };
-                if content.len() + data.len() > bytes_max {
-                    let problem = format!("the server sent more than {bytes_max} bytes");
-                    return Err(asked.failed(&problem));
+            let reply = Reply::read(answer, bytes_max).await;
+            let reply = reply.map_err(|lost| broken(asked.call, asked.path, &to, lost))?;
+            match reply.is_cut {
+                true => {
+                    let problem = format!(
+                        "the server sent more than {bytes_max} bytes, the limit for this file"
+                    );
+                    Err(asked.failed(&problem))
                 }
-                content.extend_from_slice(data);
+                false => Ok(reply.body),
             }
-            Ok(content.freeze())
         };
         asked.within(DATA_LIMIT, work).await
     }
@@ -252,14 +263,16 @@ pub(crate) async fn accepted(
     asked: Call<'_>,
     answer: Response<Incoming>,
 ) -> Result<Bytes, FsError> {
-    let (head, body) = answer.into_parts();
-    let content = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-    let content =
-        content.map_err(|error| asked.failed(&format!("the response was interrupted: {error}")))?;
-    let content = content.to_bytes();
+    let interrupted = |cause: &str| {
+        asked.failed(&format!("the response was interrupted: {cause}; see the log of the server"))
+    };
+    let reply = Reply::read(answer, ANSWER_BYTES_MAX).await;
+    let Reply { head, body, is_cut, .. } =
+        reply.map_err(|lost| interrupted(&lost.cause().to_string()))?;
     match head.status.is_success() {
-        true => Ok(content),
-        false => Err(refused(asked.call, asked.path, head.status, &content)),
+        _ if is_cut => Err(interrupted(&format!("it is over {ANSWER_BYTES_MAX} bytes"))),
+        true => Ok(body),
+        false => Err(refused(asked.call, asked.path, head.status, &body)),
     }
 }
 

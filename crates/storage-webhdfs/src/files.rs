@@ -107,8 +107,11 @@ impl Status {
 
 /// Parses an answer.
 fn understood<T: DeserializeOwned>(asked: Call<'_>, answer: &[u8]) -> Result<T, FsError> {
-    serde_json::from_slice(answer)
-        .map_err(|error| asked.failed(&format!("the response is not valid WebHDFS: {error}")))
+    serde_json::from_slice(answer).map_err(|error| {
+        asked.failed(&format!(
+            "the response is not valid WebHDFS ({error}): check `url`, and a proxy in between"
+        ))
+    })
 }
 
 /// A rename, whose errors name the new name.
@@ -183,7 +186,8 @@ impl WebHdfs {
                 gateway::fit(from, to, (source, target))?;
                 // Detects a missing directory.
                 self.status(parent).await?;
-                Err(renaming(from, to).failed("the gateway rejected the rename without a reason"))
+                Err(renaming(from, to)
+                    .failed("the gateway rejected the rename without a reason; see its log"))
             }
         }
     }
@@ -252,7 +256,10 @@ impl FileSystem for WebHdfs {
         match self.move_new(from, to).await? {
             None => Ok(()),
             // A gateway has taken over its address.
-            Some(_) => Err(renaming(from, to).failed("the server ignores `renameoptions`")),
+            Some(_) => Err(renaming(from, to).failed(
+                "the server ignores `renameoptions`, so it is a gateway now and not a NameNode; \
+                 start the agent again to detect it",
+            )),
         }
     }
 
@@ -308,7 +315,7 @@ impl FileSystem for WebHdfs {
         match understood(asked, &answer)? {
             Done { boolean: true } => Ok(()),
             Done { boolean: false } => {
-                Err(asked.failed("the NameNode did not create the directory"))
+                Err(asked.failed("the NameNode did not create the directory; see its log"))
             }
         }
     }

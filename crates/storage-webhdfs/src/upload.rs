@@ -101,7 +101,7 @@ async fn heard(
 ) -> Result<(), FsError> {
     match answer {
         Some(answer) => answer.await.unwrap_or_else(|ended| Err(asked.failed(&ended.to_string()))),
-        None => Err(asked.failed("an earlier write of this file failed")),
+        None => Err(asked.failed("an earlier write of this file failed; the log has its cause")),
     }
 }
 
@@ -118,7 +118,7 @@ impl FileWriter for Upload {
                 return Ok(());
             }
             heard(asked, self.answer.take()).await?;
-            Err(asked.failed("the DataNode closed the file before it was complete"))
+            Err(asked.failed("the DataNode closed the file before it was complete; see its log"))
         };
         asked.within(DATA_LIMIT, work).await
     }

@@ -18,8 +18,6 @@ mod brokers;
 mod certificates;
 mod client;
 mod clients;
-#[cfg(feature = "http")]
-pub mod http;
 mod jks;
 mod material;
 mod names;

@@ -131,7 +131,7 @@ impl IdentityFiles {
                 return Err(content(problem.to_owned()));
             }
             Err(error) => {
-                return Err(content(format!("contains an unusable certificate: {error}")));
+                return Err(content(format!("has an unusable certificate: {error}; replace it")));
             }
         }
         if let Some(own) = self.own(&identity).filter(|own| own.has_expired(now)) {
@@ -164,16 +164,16 @@ impl CrlFile {
             Some(0x30) => vec![bytes.to_vec().into()],
             _ => CertificateRevocationListDer::pem_slice_iter(&bytes)
                 .collect::<Result<_, _>>()
-                .map_err(|error| content(format!("is not a PEM file: {error}")))?,
+                .map_err(|error| content(format!("is not a PEM file: {error}; convert it")))?,
         };
         if lists.is_empty() {
-            return Err(content("contains no `BEGIN X509 CRL`".to_owned()));
+            return Err(content("has no `BEGIN X509 CRL`; name another file".to_owned()));
         }
         let now = unix_seconds(now);
         for list in &lists {
             let parsed = CertificateList::<Raw>::from_der(list);
             let parsed = parsed
-                .map_err(|error| content(format!("contains a damaged revocation list: {error}")))?
+                .map_err(|error| content(format!("is a damaged CRL: {error}; get it again")))?
                 .tbs_cert_list;
             let until = parsed.next_update.map(|time| time.to_unix_duration().as_secs());
             if until.is_some_and(|until| until < now) {
@@ -205,7 +205,7 @@ impl TrustFiles {
                 let of = Store { setting: "truststore", path, password: password.as_ref() };
                 let trusted = of.read(disk)?.trusted;
                 match trusted.is_empty() {
-                    true => Err(of.content("contains no certificate")),
+                    true => Err(of.content("contains no certificate; name another keystore")),
                     false => Ok(trusted),
                 }
             }
@@ -226,7 +226,9 @@ impl TrustFiles {
             Self::Pem { setting, .. } => setting,
             Self::Keystore { .. } => "truststore",
         };
-        let problem = "contains no readable certificate of an authority".to_owned();
+        let problem = "contains no readable certificate of an authority; add the certificate of \
+                       the authority that signed the peers' certificates"
+            .to_owned();
         Err(TlsError::Content { setting, path: self.path(), problem })
     }
 }
@@ -248,7 +250,9 @@ fn bytes(
     let file = disk.open(path, OpenMode::default()).map_err(failed)?;
     let len = file.stat().map_err(failed)?.len;
     if len > FILE_MAX {
-        let problem = format!("has {len} bytes, over the limit of {FILE_MAX}");
+        let problem = format!(
+            "has {len} bytes, over the limit of {FILE_MAX}; name a file with certificates only"
+        );
         return Err(TlsError::Content { setting, path: path.to_owned(), problem });
     }
     file.read(0, len as usize).map(Zeroizing::new).map_err(failed)
@@ -262,7 +266,7 @@ fn pem_certificates(
     let text = bytes(disk, setting, path)?;
     let content = |problem: String| TlsError::Content { setting, path: path.to_owned(), problem };
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let all = all.map_err(|error| content(format!("is not a PEM file: {error}")))?;
+    let all = all.map_err(|error| content(format!("is not a PEM file: {error}; convert it")))?;
     if all.is_empty() {
         let hint = match jks::is_jks(&text) || text.first() == Some(&0x30) {
             true => "; it looks like a keystore: set `keystore` or `truststore` instead",
@@ -282,7 +286,7 @@ fn pem_key(disk: &dyn Disk, path: &Path) -> Result<PrivateKeyDer<'static>, TlsEr
                 "has a key with a password: remove it with `openssl pkey -in FILE -out NEW`, and \
                  protect NEW with chmod 600"
             }
-            false => "contains no `BEGIN PRIVATE KEY`",
+            false => "contains no `BEGIN PRIVATE KEY`; name the file with the private key in PEM",
         };
         TlsError::Content { setting: "key", path: path.to_owned(), problem: problem.to_owned() }
     })
@@ -356,7 +360,9 @@ impl Store<'_> {
     fn jks(&self, bytes: &[u8], password: Option<&str>) -> Result<Stored, TlsError> {
         let read = jks::read(bytes, password).map_err(|error| match error {
             jks::Unreadable::Password => self.wrong_password(),
-            jks::Unreadable::Damaged => self.content("is damaged"),
+            jks::Unreadable::Damaged => {
+                self.content("is damaged; restore it from a copy, or create it again")
+            }
         })?;
         let leaves = read.keys.iter().filter_map(|(_, chain)| chain.first().cloned());
         let trusted = read.trusted.into_iter().chain(leaves).map(CertificateDer::from).collect();

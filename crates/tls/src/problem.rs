@@ -14,7 +14,10 @@ use crate::validity::{OwnCertificate, date};
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read {} (`tls.{setting}`)", path.display())]
+    #[error(
+        "cannot read {} (`tls.{setting}`); the user of this process must be able to read it",
+        path.display()
+    )]
     File {
         /// The setting that names it.
         setting: &'static str,
@@ -193,37 +196,42 @@ fn certificate(problem: &CertificateError) -> (RefusalReason, String) {
         // An authority with the same name but another key causes the second error.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             RefusalReason::UnknownAuthority,
-            "its certificate is not signed by a trusted authority: add its authority, or the \
-             certificate itself, to `ca` (client), `client_ca` (listener) or `truststore`"
+            "the certificate of the other side is not signed by a trusted authority: add its \
+             authority, or the certificate itself, to `ca` (client), `client_ca` (listener) or \
+             `truststore`"
                 .to_owned(),
         ),
         CertificateError::Expired => (
             RefusalReason::CertificateExpired,
-            "its certificate has expired: renew it on the other side".to_owned(),
+            "the certificate of the other side has expired: renew it there".to_owned(),
         ),
         CertificateError::ExpiredContext { not_after, .. } => {
             let expired = date(not_after.as_secs());
-            let text = format!("its certificate expired at {expired}: renew it on the other side");
+            let text =
+                format!("the certificate of the other side expired at {expired}: renew it there");
             (RefusalReason::CertificateExpired, text)
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
             RefusalReason::CertificateNotYetValid,
-            "its certificate is not valid yet: check the clocks of both hosts".to_owned(),
+            "the certificate of the other side is not valid yet: check the clocks of both hosts"
+                .to_owned(),
         ),
         CertificateError::Revoked => (
             RefusalReason::CertificateRevoked,
-            "its certificate is revoked (`crl`, `client_crl`): issue a new one for the other side"
+            "the certificate of the other side is revoked (`crl`, `client_crl`): issue a new one \
+             for it"
                 .to_owned(),
         ),
         CertificateError::UnknownRevocationStatus => (
             RefusalReason::CertificateRevoked,
-            "no revocation list of its authority is in `crl` (client) or `client_crl` (listener): \
-             add it"
+            "no revocation list of the authority of the other side is in `crl` (client) or \
+             `client_crl` (listener): add it"
                 .to_owned(),
         ),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let text = format!(
-                "its certificate is not for `{}`{}: set `server_name`, or `check_name = false`",
+                "the certificate of the other side is not for `{}`{}: set `server_name`, or \
+                 `check_name = false`",
                 expected.to_str(),
                 match presented.len() {
                     0 => " and has no host name".to_owned(),
@@ -232,8 +240,12 @@ fn certificate(problem: &CertificateError) -> (RefusalReason, String) {
             );
             (RefusalReason::CertificateInvalid, text)
         }
-        other => {
-            (RefusalReason::CertificateInvalid, format!("its certificate is rejected: {other}"))
-        }
+        other => (
+            RefusalReason::CertificateInvalid,
+            format!(
+                "the certificate of the other side is rejected: {other}; check it with `openssl \
+                 x509 -text -in FILE`, and replace it there"
+            ),
+        ),
     }
 }

@@ -10,7 +10,10 @@ use zeroize::Zeroizing;
 #[derive(Debug, Error)]
 pub enum SecretFileError {
     /// The file cannot be read.
-    #[error("cannot read {} (`{setting}`)", path.display())]
+    #[error(
+        "cannot read {} (`{setting}`); the user of this process must be able to read it",
+        path.display()
+    )]
     File {
         /// The setting that names it.
         setting: &'static str,
@@ -76,14 +79,19 @@ impl SecretFile {
         let file = disk.open(path, OpenMode::default()).map_err(failed)?;
         let stat = file.stat().map_err(failed)?;
         if stat.len > bytes_max {
-            return Err(
-                self.wrong(0, format!("has {} bytes, over the limit of {bytes_max}", stat.len))
-            );
+            return Err(self.wrong(
+                0,
+                format!(
+                    "has {} bytes, over the limit of {bytes_max}; name the file with the secret \
+                     only",
+                    stat.len
+                ),
+            ));
         }
         let bytes = file.read(0, stat.len as usize).map_err(failed)?;
         let text = String::from_utf8(bytes).map_err(|error| {
             drop(Zeroizing::new(error.into_bytes()));
-            self.wrong(0, "is not UTF-8 text")
+            self.wrong(0, "is not UTF-8 text; name the file with the secret as text")
         })?;
         Ok((Zeroizing::new(text), stat.mode & 0o004 != 0))
     }

@@ -226,7 +226,7 @@ async fn errors_of_files_name_the_file_and_a_remedy() {
         (store("old.jceks", "changeit"), "old.jceks", "keytool -importkeystore"),
         (store("server.pem", "changeit"), "server.pem", "neither PKCS#12 nor JKS"),
         (revoking("server.pem"), "server.pem", "no `BEGIN X509 CRL`"),
-        (revoking("keystore.p12"), "keystore.p12", "a damaged revocation list"),
+        (revoking("keystore.p12"), "keystore.p12", "a damaged CRL"),
     ] {
         let error = server(settings).load().await.err().unwrap().to_string();
         assert!(error.contains(file) && error.contains(words), "{file}: {error}");

@@ -238,12 +238,18 @@ impl TokenFile {
         let (text, exposed) = self.file.read(disk, FILE_MAX)?;
         let mut lines = lines(&text);
         let (Some((line, text)), None) = (lines.next(), lines.next()) else {
-            return Err(self.file.wrong(0, "must contain one line, `NAME TOKEN`"));
+            return Err(self.file.wrong(
+                0,
+                "must contain one line, `NAME TOKEN`, as `aqueduct pki token NAME` writes it",
+            ));
         };
         let wrong = |problem| self.file.wrong(line, problem);
         let (name, token) = parts(text).map_err(wrong)?;
         if token.starts_with(HASHED) {
-            return Err(wrong("a client needs the token itself, but this is its hash"));
+            return Err(wrong(
+                "a client needs the token itself, but this is its hash; copy the file that \
+                 `aqueduct pki token NAME` wrote",
+            ));
         }
         if let Some(problem) = token_problem(token) {
             return Err(wrong(problem));
@@ -256,8 +262,8 @@ impl TokenFile {
 }
 
 fn warn_exposed(path: &Path) {
-    warn!(path = %path.display(), "every user of this host can read the token in this file: \
-                                   restrict the file with chmod 600");
+    let path = path.display();
+    warn!(%path, "every user of this host can read the token in this file: run `chmod 600 {path}`");
 }
 
 #[cfg(test)]

@@ -105,10 +105,18 @@ impl Mapping {
     pub(super) fn put(&self, event: EventRef<'_>, id: &str) -> Result<Mutation, String> {
         let body = self.format.read(event.body())?;
         let row = self.row_key.render(event, &body, id);
-        let row = row.map_err(|Missing(what)| format!("`row_key` needs {what}"))?;
+        let row = row.map_err(|Missing(what)| {
+            format!(
+                "`row_key` needs {what}, which the event does not have; set it with an \
+                 interceptor, or change `row_key`"
+            )
+        })?;
         if row.is_empty() || row.len() > KEY_BYTES_MAX {
             let (bytes, max) = (row.len(), KEY_BYTES_MAX);
-            return Err(format!("its row key has {bytes} bytes, but HBase accepts 1 to {max}"));
+            return Err(format!(
+                "the row key of the event has {bytes} bytes, but HBase accepts 1 to {max}; change \
+                 `row_key`"
+            ));
         }
         let mut cells = Vec::new();
         for (Column { family, qualifier }, template) in &self.columns {
@@ -128,7 +136,11 @@ impl Mapping {
             }
         }
         if cells.is_empty() {
-            return Err("the event has no value for any column".to_owned());
+            return Err(
+                "the event has no value for any column of `columns`; correct the event, or \
+                 `columns`"
+                    .to_owned(),
+            );
         }
         Ok(Mutation {
             row: Some(row),
@@ -142,13 +154,20 @@ impl Mapping {
 
     fn timestamp(&self, event: EventRef<'_>) -> Result<Option<u64>, String> {
         let Some(name) = &self.timestamp_header else { return Ok(None) };
-        let value = event
-            .header(name)
-            .ok_or_else(|| format!("the event has no header `{name}` (`timestamp_header`)"))?;
+        let value = event.header(name).ok_or_else(|| {
+            format!(
+                "the event has no header `{name}` (`timestamp_header`); set it with an \
+                 interceptor, or remove `timestamp_header`"
+            )
+        })?;
         let is_time = |time: &u64| *time < i64::MAX as u64;
         let time = value.parse().ok().filter(is_time);
-        let problem =
-            || format!("header `{name}` is `{value}`, not a time in milliseconds since 1970");
+        let problem = || {
+            format!(
+                "header `{name}` is `{value}`, not a time in milliseconds since 1970; set it with \
+                 the interceptor `event_time`, or change `timestamp_header`"
+            )
+        };
         time.map(Some).ok_or_else(problem)
     }
 
@@ -254,10 +273,10 @@ mod tests {
         let mut mapping = mapping("%[k]", &[("a:k", "x")]);
         let long = format!(r#"{{"k":"{}"}}"#, "k".repeat(KEY_BYTES_MAX + 1));
         for (body, expected) in [
-            ("{}", "`row_key` needs field `k`"),
+            ("{}", "`row_key` needs field `k`, which the event does not have"),
             (r#"{"k":""}"#, "has 0 bytes"),
             (&*long, "has 32768 bytes"),
-            ("x", "no object of JSON"),
+            ("x", "not a JSON object"),
         ] {
             let error = cells(&mapping, body).unwrap_err();
             assert!(error.contains(expected), "{error}");

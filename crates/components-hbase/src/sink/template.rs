@@ -33,7 +33,9 @@ impl Format {
             Self::Json => json::fields(body).map(Body::Json),
             Self::Regex(pattern) => {
                 let groups = pattern.captures(body).map(Body::Groups);
-                groups.ok_or_else(|| "the body does not match `pattern`".to_owned())
+                groups.ok_or_else(|| {
+                    "the body does not match `pattern`; correct the event, or `pattern`".to_owned()
+                })
             }
         }
     }
@@ -220,7 +222,7 @@ mod tests {
             ("%{no}", Format::None, "x", "header `no`"),
             ("%[a]", Format::Json, "{}", "field `a`"),
             ("%[a]", Format::Json, r#"{"a":null}"#, "field `a`"),
-            ("%[a]", Format::Json, "[1]", "no object of JSON"),
+            ("%[a]", Format::Json, "[1]", "not a JSON object"),
             ("%[2]", pattern("(a)|(b)"), "a", "group 2"),
             ("x", pattern("(a)"), "b", "does not match"),
             ("%[2]", pattern("(a)"), "a", "has no group `2`; it has 1 groups"),

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Uri};
-use oauth::OAuth;
-use oauth::exchange::{hidden, name_plain_text};
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ClientTls;
-use tls::http::Connector;
+use web::oauth::{OAuth, TokenServer};
+use web::settings::{add_headers, name_plain_text};
+use web::{Authorization, Connector, bearer};
 
 use super::Client;
-use super::token::Token;
 
 /// Access to the server.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -73,37 +72,16 @@ impl Access {
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
         let agent = concat!("aqueduct/", env!("CARGO_PKG_VERSION"));
         headers.insert(USER_AGENT, HeaderValue::from_static(agent));
-        for (name, text) in &self.headers {
-            let setting = format!("access.headers.{name}");
-            let name = header_name(&setting, name)?;
-            if name == AUTHORIZATION || name == COOKIE {
-                let problem = "is a secret: move it to `secret_headers`, whose values are never \
-                               shown";
-                return Err(BuildError::invalid(setting, problem));
-            }
-            headers.insert(name, value(&setting, text)?);
-        }
-        for (name, secret) in &self.secret_headers {
-            let setting = format!("access.secret_headers.{name}");
-            headers.insert(header_name(&setting, name)?, hidden(&setting, secret.expose())?);
-        }
-        if let Some(bearer) = &self.bearer {
-            let text = format!("Bearer {}", bearer.expose().trim());
-            headers.insert(AUTHORIZATION, hidden("access.bearer", &text)?);
-        }
-        let token = self.oauth.map(|oauth| Token::new(oauth, cx)).transpose()?;
+        add_headers(&mut headers, "access.", &self.headers, &self.secret_headers)?;
+        let fixed = self.bearer.map(|token| bearer("access.bearer", &token)).transpose()?;
+        let authorization = match self.oauth {
+            Some(oauth) => Authorization::tokens(TokenServer::new(oauth, "access.oauth", cx)?),
+            None => Authorization::fixed(fixed),
+        };
         name_plain_text("url", &uri, cx);
         let connector = Connector::new(self.tls, &cx.env).map_err(|error| error.below("access"))?;
         let clock = Arc::clone(&cx.env.clock);
         let sender = connector.client();
-        Ok(Client { sender, uri, headers, token, timeout: self.timeout.0, clock })
+        Ok(Client { sender, uri, headers, authorization, timeout: self.timeout.0, clock })
     }
-}
-
-fn header_name(setting: &str, name: &str) -> Result<HeaderName, BuildError> {
-    HeaderName::try_from(name).map_err(|error| BuildError::invalid(setting, error))
-}
-
-fn value(setting: &str, text: &str) -> Result<HeaderValue, BuildError> {
-    HeaderValue::from_str(text).map_err(|error| BuildError::invalid(setting, error))
 }

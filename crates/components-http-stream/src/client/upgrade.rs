@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use hyper::upgrade::{self, Upgraded};
 use hyper::{Method, StatusCode, Uri};
-use tls::http::web_socket::{NotOpened, Opening};
 use tokio::time::timeout;
+use web::web_socket::{NotOpened, Opening};
 
 use super::{Client, Failure, HttpError, shown_url};
 
@@ -18,11 +18,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no response, or it opens no WebSocket.
-    pub(crate) async fn upgrade(
-        &mut self,
-        uri: &Uri,
-        nonce: [u8; 16],
-    ) -> Result<Upgraded, HttpError> {
+    pub(crate) async fn upgrade(&self, uri: &Uri, nonce: [u8; 16]) -> Result<Upgraded, HttpError> {
         let url = shown_url(uri);
         let opening = Opening::new(nonce);
         let response = self.send(&Method::GET, uri, &opening.headers(), Bytes::new()).await?;
@@ -30,8 +26,9 @@ impl Client {
             StatusCode::SWITCHING_PROTOCOLS => {}
             // Do not read the body, which may be endless.
             status if status.is_success() => {
-                let problem =
-                    format!("it responded with {status} and did not open a WebSocket: check `url`");
+                let problem = format!(
+                    "the server responded with {status} and did not open a WebSocket: check `url`"
+                );
                 return Err(Failure::Unexpected { url, problem }.into());
             }
             _ => return Err(self.refusal(url, response).await),
@@ -99,7 +96,7 @@ mod tests {
         let uri: Uri = url.parse().unwrap();
         let cx = BuildContext::alone("in", Path::new("unused"), env::real());
         let access: Access = serde_json::from_value(access).unwrap();
-        let mut client = access.client(uri.clone(), "*/*", &cx).unwrap();
+        let client = access.client(uri.clone(), "*/*", &cx).unwrap();
         let opened = client.upgrade(&uri, *b"the sample nonce").await?;
         let mut rest = Vec::new();
         // The server closes the connection without TLS close_notify.

@@ -144,7 +144,7 @@ impl Component for Config {
 
     fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let options = self.options()?;
-        let uri = url_of("url", &self.url, HTTP)?;
+        let uri = url_of(&self.url, HTTP.0)?;
         let source = HttpPoll {
             name: cx.name.clone(),
             env: cx.env.clone(),

@@ -26,7 +26,7 @@ impl<'a> Page<'a> {
     /// It is not JSON, or the list is not at its pointer.
     pub(super) fn read(bytes: &'a [u8], options: &Options) -> Result<Self, String> {
         let whole: &RawValue = serde_json::from_slice(bytes)
-            .map_err(|error| format!("the response is not valid JSON: {error}"))?;
+            .map_err(|error| format!("the response is not valid JSON: {error}; check `url`"))?;
         let next = options.next.as_deref().and_then(|pointer| at(whole, pointer));
         let next = next.and_then(text);
         let pointer = options.items.as_deref().unwrap_or_default();
@@ -72,7 +72,7 @@ impl<'a> Page<'a> {
         };
         let Some(target) = target else { return Ok(None) };
         let not_a_url = |error: &dyn Display| {
-            format!("the URL of the next page, `{target}`, is invalid: {error}")
+            format!("the URL of the next page, `{target}`, is invalid: {error}; check `next`")
         };
         let this = Url::parse(&this.to_string()).map_err(|error| not_a_url(&error))?;
         // According to RFC 3986, `?page=2` and `../list` are relative to this page.

@@ -224,7 +224,7 @@ impl Component for Config {
             let problem = "must be the URL of a stream; write for example \"https://host/stream\"";
             return Err(BuildError::invalid("url", problem));
         };
-        let uri = url_of("url", &url, &["http", "https", "ws", "wss"])?;
+        let uri = url_of(&url, &["http", "https", "ws", "wss"])?;
         if is_web_socket(&uri) {
             self.check_web_socket(options.format)?;
         } else if !self.subscribe.is_empty() {

@@ -150,13 +150,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn problem(&self, error: Error) -> HttpError {
         let url = self.url.clone();
         if let Error::Capacity(CapacityError::MessageTooLong { size, max_size }) = error {
-            let problem = format!("a message of {size} bytes exceeds the limit of {max_size}");
+            let problem = format!(
+                "a message of {size} bytes exceeds the limit of {max_size}; raise `event_max`"
+            );
             return Failure::Unexpected { url, problem }.into();
         }
         match fault(&error) {
-            Some((_, problem)) => {
-                Failure::Unexpected { url, problem: format!("{problem}: {error}") }
-            }
+            Some((_, problem)) => Failure::Unexpected {
+                url,
+                problem: format!(
+                    "{problem}: {error}; reconnecting; if this repeats, check `url` and proxies in \
+                     between"
+                ),
+            },
             None => {
                 let (problem, source) = ("the connection was lost".into(), Some(error.into()));
                 Failure::Network { url, problem, source }

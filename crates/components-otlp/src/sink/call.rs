@@ -8,17 +8,13 @@ use bytes::{BufMut, Bytes};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, TE, USER_AGENT,
-};
-use hyper::{HeaderMap, Request as HttpRequest, StatusCode, Uri};
-use hyper_util::client::legacy::Client;
-use kit::http::shown;
+use http_body_util::Full;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, TE, USER_AGENT};
+use hyper::{HeaderMap, Request as HttpRequest, Uri};
 use pipeline::{BuildContext, Env};
 use prost::Message;
-use tls::http::Connector;
 use tonic::{Code, Status};
+use web::{Client, Connector, Lost, Reply, exchange, shown};
 
 use super::error::OtlpError;
 use crate::events::Form;
@@ -59,7 +55,7 @@ pub(super) struct Partial {
 pub(super) struct Caller {
     env: Env,
     connector: Connector,
-    client: Client<Connector, Full<Bytes>>,
+    client: Client,
     uri: Uri,
     protocol: Protocol,
     is_gzip: bool,
@@ -118,33 +114,20 @@ impl Caller {
         *http.method_mut() = hyper::Method::POST;
         *http.uri_mut() = uri;
         *http.headers_mut() = self.headers.clone();
-        let answered = self.client.request(http).await.map_err(|source| {
-            let (url, is_connect) = (url.clone(), source.is_connect());
-            // The cause contains more than "client error".
-            let source = std::error::Error::source(&source)
-                .map_or_else(|| source.to_string(), cause_text)
-                .into();
-            match is_connect {
-                true => OtlpError::Connect { url, source },
-                false => OtlpError::Broken { url, source },
-            }
+        let replied = exchange(&self.client, http, ANSWER_BYTES_MAX).await;
+        let reply = replied.map_err(|lost| match lost {
+            Lost::Connect(source) => OtlpError::Connect { url: url.clone(), source },
+            Lost::Broken(source) => OtlpError::Broken { url: url.clone(), source },
         })?;
-        let (head, body) = answered.into_parts();
-        let collected = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        let collected = collected.map_err(|source| match source.is::<LengthLimitError>() {
-            true => {
-                let problem = format!("it is over {ANSWER_BYTES_MAX} bytes");
-                OtlpError::Unreadable { url: url.clone(), problem }
-            }
-            false => OtlpError::Broken { url: url.clone(), source },
-        })?;
-        let trailers = collected.trailers().cloned();
-        let body = collected.to_bytes();
+        if reply.is_cut {
+            let problem = format!("the response is over {ANSWER_BYTES_MAX} bytes");
+            return Err(OtlpError::Unreadable { url, problem });
+        }
         let answer = match self.protocol {
-            Protocol::Grpc => of_grpc(&url, (head.status, &head.headers), trailers.as_ref(), &body)
-                .map(|message| (Form::Protobuf, message)),
-            Protocol::Http(form) => of_http(&url, (head.status, &head.headers), form, &body)
-                .map(|(form, message)| (form, Cow::Borrowed(message))),
+            Protocol::Grpc => of_grpc(&url, &reply).map(|message| (Form::Protobuf, message)),
+            Protocol::Http(form) => {
+                of_http(&url, form, &reply).map(|(form, message)| (form, Cow::Borrowed(message)))
+            }
         };
         let (form, message) = answer?;
         partial(signal, form, &message).map_err(|problem| OtlpError::Unreadable { url, problem })
@@ -191,68 +174,57 @@ fn framed(protocol: Protocol, is_gzip: bool, request: &Request) -> Bytes {
     framed.into()
 }
 
-/// Returns the text of the last cause.
-fn cause_text(cause: &(dyn std::error::Error + 'static)) -> String {
-    match cause.source() {
-        Some(deeper) => format!("{cause}: {}", cause_text(deeper)),
-        None => cause.to_string(),
-    }
-}
-
 /// Returns the message of a successful gRPC response.
-fn of_grpc<'a>(
-    url: &str,
-    (status, headers): (StatusCode, &HeaderMap),
-    trailers: Option<&HeaderMap>,
-    body: &'a [u8],
-) -> Result<Cow<'a, [u8]>, OtlpError> {
+fn of_grpc<'a>(url: &str, reply: &'a Reply) -> Result<Cow<'a, [u8]>, OtlpError> {
+    let (status, headers) = (reply.head.status, &reply.head.headers);
     // A response without a message has the status in its headers.
-    let said = trailers.and_then(Status::from_header_map);
+    let said = reply.trailers.as_ref().and_then(Status::from_header_map);
     let Some(said) = said.or_else(|| Status::from_header_map(headers)) else {
         // The response comes from a proxy, or from something other than gRPC.
-        let (url, text) = (url.to_owned(), shown(body));
+        let (url, text) = (url.to_owned(), reply.text());
         if status.is_success() {
             let problem = format!("no `grpc-status`: {text}");
             return Err(OtlpError::Unreadable { url, problem });
         }
-        return Err(OtlpError::Http { url, status, text, retry_after: seconds(headers) });
+        return Err(OtlpError::Http { url, status, text, retry_after: reply.retry_after() });
     };
     if said.code() != Code::Ok {
         let (url, text) = (url.to_owned(), shown(said.message().as_bytes()));
         let retry_after = retry_info(said.details());
         return Err(OtlpError::Grpc { url, code: said.code(), text, retry_after });
     }
-    message_of(headers, body)
+    message_of(headers, &reply.body)
         .map_err(|problem| OtlpError::Unreadable { url: url.to_owned(), problem })
 }
 
 /// Returns the message in a response body. Some servers, such as the OpenTelemetry Collector,
 /// compress the response like the request, without being asked to.
 fn message_of<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
-    let message = body.get(FRAME_BYTES..).ok_or("it has no message")?;
+    let message = body.get(FRAME_BYTES..).ok_or("the response has no message")?;
     if body[0] == 0 {
         return Ok(Cow::Borrowed(message));
     }
     let coding = headers.get("grpc-encoding").map_or(&b""[..], HeaderValue::as_bytes);
     if body[0] != 1 || coding != b"gzip" {
-        return Err(format!("its `grpc-encoding` is `{}`; known: gzip", coding.escape_ascii()));
+        return Err(format!(
+            "the `grpc-encoding` of the response is `{}`; known: gzip",
+            coding.escape_ascii()
+        ));
     }
     let mut plain = Vec::new();
     let mut limited = MultiGzDecoder::new(message).take(ANSWER_BYTES_MAX as u64 + 1);
-    limited.read_to_end(&mut plain).map_err(|error| format!("it is not gzip: {error}"))?;
+    limited
+        .read_to_end(&mut plain)
+        .map_err(|error| format!("the response is not gzip: {error}"))?;
     match plain.len() > ANSWER_BYTES_MAX {
-        true => Err(format!("it is over {ANSWER_BYTES_MAX} bytes")),
+        true => Err(format!("the response is over {ANSWER_BYTES_MAX} bytes")),
         false => Ok(Cow::Owned(plain)),
     }
 }
 
 /// Returns the message of a successful HTTP response.
-fn of_http<'a>(
-    url: &str,
-    (status, headers): (StatusCode, &HeaderMap),
-    form: Form,
-    body: &'a [u8],
-) -> Result<(Form, &'a [u8]), OtlpError> {
+fn of_http<'a>(url: &str, form: Form, reply: &'a Reply) -> Result<(Form, &'a [u8]), OtlpError> {
+    let (status, headers, body) = (reply.head.status, &reply.head.headers, &*reply.body);
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let form = match content_type {
         it if it.starts_with(b"application/json") => Form::Json,
@@ -264,14 +236,9 @@ fn of_http<'a>(
     }
     let said: Option<rpc::Status> = form.read(body).ok();
     let text = said.map(|said| said.message).filter(|text| !text.is_empty());
-    let text = text.map_or_else(|| shown(body), |text| shown(text.as_bytes()));
-    let retry_after = seconds(headers);
+    let text = text.map_or_else(|| reply.text(), |text| shown(text.as_bytes()));
+    let retry_after = reply.retry_after();
     Err(OtlpError::Http { url: url.to_owned(), status, text, retry_after })
-}
-
-fn seconds(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 /// Returns the retry delay from the details of a status.
@@ -341,11 +308,13 @@ mod tests {
         let error_message = "no sevens".to_owned();
         let said = ExportLogsPartialSuccess { rejected_log_records: 7, error_message };
         let message = ExportLogsServiceResponse { partial_success: Some(said) }.encode_to_vec();
-        let trailers = headers(&[("grpc-status", "0")]);
         let read = |coding: &[(&'static str, &'static str)], body: &[u8]| {
-            let coding = headers(coding);
-            let read = of_grpc("http://h", (StatusCode::OK, &coding), Some(&trailers), body);
-            read.map(Cow::into_owned).map_err(|error| error.to_string())
+            let mut head = hyper::Response::new(()).into_parts().0;
+            head.headers = headers(coding);
+            let trailers = Some(headers(&[("grpc-status", "0")]));
+            let body = Bytes::copy_from_slice(body);
+            let reply = Reply { head, body, is_cut: false, trailers };
+            of_grpc("http://h", &reply).map(Cow::into_owned).map_err(|error| error.to_string())
         };
         let plain = [&[0, 0, 0, 0, 13], &message[..]].concat();
         assert_eq!(read(&[], &plain).unwrap(), message);
@@ -357,8 +326,8 @@ mod tests {
         assert_eq!(read(&coding, &plain).unwrap(), message);
         let large = gzip(&vec![0; ANSWER_BYTES_MAX + 1]);
         for (coding, body, problem) in [
-            (&coding[..], &gzip(b"x")[..15], "it is not gzip"),
-            (&coding[..], &large[..], "it is over 1048576 bytes"),
+            (&coding[..], &gzip(b"x")[..15], "the response is not gzip"),
+            (&coding[..], &large[..], "the response is over 1048576 bytes"),
             (&[("grpc-encoding", "zstd")], &gzip(&message)[..], "`zstd`; known: gzip"),
             (&[], &gzip(&message)[..], "``; known: gzip"),
             (&[], &[0, 0][..], "no message"),

@@ -6,30 +6,36 @@ use hyper::StatusCode;
 use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
 use tonic::Code;
+use web::Cause;
 
 /// Why records were not delivered.
 #[derive(Debug, Error)]
 pub(super) enum OtlpError {
-    #[error("cannot connect to {url}")]
+    #[error(
+        "cannot connect to {url}; check that the server is running and reachable from this host"
+    )]
     Connect {
         url: String,
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Cause,
     },
     #[error(
         "lost the connection to {url} before the response; the records are resent, and may be \
-         stored twice"
+         stored twice; see the log of that server"
     )]
     Broken {
         url: String,
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Cause,
     },
-    #[error("{url} answered {status}: {text}")]
+    #[error("{url} answered {status}: {text}; see the log of that server")]
     Http { url: String, status: StatusCode, text: String, retry_after: Option<Duration> },
-    #[error("{url} answered {code:?}: {text}")]
+    #[error("{url} answered {code:?}: {text}; see the log of that server")]
     Grpc { url: String, code: Code, text: String, retry_after: Option<Duration> },
-    #[error("{url} returned success, but its response is not OTLP: {problem}; check `url`")]
+    #[error(
+        "{url} returned success, but its response is not OTLP: {problem}; check that `url` names \
+         an OTLP receiver, and a proxy in between"
+    )]
     Unreadable { url: String, problem: String },
 }
 

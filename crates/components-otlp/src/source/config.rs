@@ -167,7 +167,9 @@ fn picked((header, path): (&String, &String)) -> Result<Picked, BuildError> {
         _ => return Err(invalid(format!("`{path}`: write for example \"resource.service.name\""))),
     };
     if key.is_empty() {
-        return Err(invalid(format!("`{path}`: the key of the attribute is missing")));
+        return Err(invalid(format!(
+            "`{path}` names no attribute: write for example `{path}.service.name`"
+        )));
     }
     Ok(Picked { header: header.clone(), owner, key: key.to_owned() })
 }

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use kit::http::body::{self, Refusal, RequestBody};
+use kit::http::{Refusal, RequestBody, gunzip};
 use kit::serve::Put;
 use kit::storing::units;
 use kit::tenants::{Member, Memory};
@@ -138,7 +138,8 @@ impl Exchange {
         let batch_bytes_max = put.batch_bytes_max();
         let decode = move || {
             events::events_of(form, &body, &mapping, batch_bytes_max).map_err(|problem| {
-                let text = format!("the body is not an OTLP request: {problem}");
+                let text =
+                    format!("the body is not an OTLP request: {problem}; correct the client");
                 Refusal::new(StatusCode::BAD_REQUEST, text)
             })
         };
@@ -156,7 +157,7 @@ async fn weighed(
 ) -> (Result<(Bytes, u64), Refusal>, Memory) {
     let max = put.sharing.in_flight_max();
     let weigh = move || {
-        let body = if is_gzip { body::gunzip(&body, body_max)? } else { body };
+        let body = if is_gzip { gunzip(&body, body_max)? } else { body };
         let weight = weight(form, &body);
         if weight / DENSE_TIMES > max {
             let mib = weight >> 20;
@@ -189,8 +190,8 @@ fn asked(head: &Parts) -> Result<(Protocol, Signal), (Protocol, Refusal)> {
         b"application/json" => Protocol::Http(Form::Json),
         other => {
             let text = format!(
-                "content type `{}`; known: application/grpc, application/x-protobuf, \
-                 application/json",
+                "the content type `{}` is not supported; known: application/grpc, \
+                 application/x-protobuf, application/json",
                 other.escape_ascii()
             );
             let refusal = Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
@@ -203,7 +204,10 @@ fn asked(head: &Parts) -> Result<(Protocol, Signal), (Protocol, Refusal)> {
         Protocol::Http(_) => signal.http_path() == path,
     };
     let Some(signal) = Signal::ALL.into_iter().find(of_path) else {
-        let text = format!("`{path}` is not an OTLP path for logs, traces or metrics");
+        let text = format!(
+            "`{path}` is not an OTLP path; use /v1/logs, /v1/traces or /v1/metrics, or the gRPC \
+             services of OTLP"
+        );
         return Err((protocol, Refusal::new(StatusCode::NOT_FOUND, text)));
     };
     if head.method != Method::POST {
@@ -223,7 +227,10 @@ fn is_gzip(protocol: Protocol, headers: &HeaderMap) -> Result<bool, Refusal> {
         None | Some(b"identity") => Ok(false),
         Some(b"gzip") => Ok(true),
         Some(other) => {
-            let text = format!("encoding `{}`; known: gzip, identity", other.escape_ascii());
+            let text = format!(
+                "the encoding `{}` is not supported; known: gzip, identity",
+                other.escape_ascii()
+            );
             Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
         }
     }

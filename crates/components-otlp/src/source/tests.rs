@@ -5,46 +5,17 @@
 //! accepts events or has no space.
 
 use std::path::Path;
-use std::sync::Mutex;
 
-use async_trait::async_trait;
+use kit::testkit::kept::Kept;
 use kit::testkit::running;
 use pipeline::testkit::build;
-use pipeline::{
-    Batch, BatchSize, BuildContext, Intake, IntakeError, Outcome, Permit, Sink, Taken, Unreserved,
-};
+use pipeline::{Batch, BuildContext, Outcome, Sink, Taken};
 use prost::Message;
 use serde_json::{Value, json};
 use support::loopback::free_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-
-/// Keeps all events; without space it waits forever.
-#[derive(Default)]
-struct Kept {
-    batches: Mutex<Vec<Batch>>,
-    is_full: AtomicBool,
-}
-
-#[async_trait]
-impl Intake for Kept {
-    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
-        self.batches.lock().unwrap().push(batch);
-        Ok(())
-    }
-
-    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        if self.is_full.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        Ok(Box::new(Unreserved(self)))
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        Some(100_000)
-    }
-}
 
 struct Running {
     source: running::Running,
@@ -57,7 +28,7 @@ fn context() -> BuildContext {
 
 impl Running {
     async fn start(settings: Value) -> Self {
-        let (address, kept) = (free_address().to_string(), Arc::new(Kept::default()));
+        let (address, kept) = (free_address().to_string(), Arc::new(Kept::new(100_000)));
         let listen = json!([address]);
         let source = running::Running::start_at::<Config>(address, settings, listen, kept.clone());
         Self { source: source.await, kept }
@@ -93,9 +64,7 @@ impl Running {
     }
 
     fn bodies(&self) -> Vec<String> {
-        let batches = self.kept.batches.lock().unwrap();
-        let events = batches.iter().flat_map(|batch| batch.iter());
-        events.map(|event| String::from_utf8_lossy(event.body()).into_owned()).collect()
+        self.kept.bodies()
     }
 
     async fn stop(self) {

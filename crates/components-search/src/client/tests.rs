@@ -131,7 +131,7 @@ async fn an_answer_is_limited_by_the_documents_of_the_request() {
         let node = Node::start(move |_| Reply::After(Duration::ZERO, status, long)).await;
         let client = client(&[&node]);
         let error = ask(&client).await.unwrap_err();
-        assert!(error.to_string().contains("its response exceeds 1052672 bytes"), "{error}");
+        assert!(error.to_string().contains("it exceeds 1052672 bytes"), "{error}");
         let sent = client.send(Method::POST, "/x", ("x".into(), 1_000)).await;
         assert_eq!(sent.is_ok(), status == 200);
     }

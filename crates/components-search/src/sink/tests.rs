@@ -9,7 +9,7 @@ use pipeline::{
     BatchBuilder, BuildContext, Epoch, ErrorClass, Identity, Origin, Outcome, Sequence, Taken,
 };
 use serde_json::{Value, json};
-use tls::http::Connector;
+use web::Connector;
 
 use super::*;
 use crate::client::tests::{Node, Reply};

@@ -24,9 +24,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use kit::http::shown;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use web::shown;
 
 use crate::client::{Entries, SearchError};
 use crate::events::{Never, Outgoing};

@@ -14,7 +14,10 @@ pub(super) fn read(store: &Store<'_>, bytes: &[u8], password: &str) -> Result<St
         P12Error::MacError(_) | P12Error::UnpadError | P12Error::Pkcs5Error(_) => {
             store.wrong_password()
         }
-        other => store.content(&format!("is not a readable PKCS#12 keystore: {other}")),
+        other => store.content(&format!(
+            "is not a readable PKCS#12 keystore: {other}; create it again with `keytool` or \
+             `openssl pkcs12`"
+        )),
     })?;
     let (mut identity, mut trusted) = (None, Vec::new());
     for (_, entry) in read.entries() {

@@ -52,7 +52,7 @@ fn names_documents_skipped_by_a_tolerant_chain_and_rejects_other_errors() {
     assert!(other.contains("that was not sent"), "{other}");
     assert!(read(&json!({ "status": 1 })).unwrap_err().contains("does not report success"));
     let html = after(Ok("<html>".into()), SOON).unwrap_err().to_string();
-    assert!(html.contains("is not from Solr: not valid JSON"), "{html}");
+    assert!(html.contains("did not respond like Solr: not valid JSON"), "{html}");
 }
 
 #[test]
