@@ -63,7 +63,7 @@ pub struct Found {
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// A file or directory cannot be read.
-    #[error("cannot read {path}")]
+    #[error("cannot read {path}; run this command as the user of the Flume agent")]
     Read {
         /// The file or directory.
         path: PathBuf,
@@ -80,8 +80,8 @@ pub enum ReadError {
     },
     /// No data directory contains a log.
     #[error(
-        "{path} contains no log of a file channel (log-1, log-2, …): name its `dataDirs` with \
-         --data"
+        "{path} contains no log of a file channel (log-1, log-2, …): pass each directory of its \
+         `dataDirs` with --data"
     )]
     NoLogs {
         /// The data directories.
@@ -89,8 +89,8 @@ pub enum ReadError {
     },
     /// Two data directories have a log with the same number.
     #[error(
-        "log-{id} is in two data directories, which belong to different channels or are copies: \
-         name those of one channel only"
+        "log-{id} is in two data directories, which are copies or belong to different channels: \
+         pass only the directories of one channel"
     )]
     Twice {
         /// Number of the log.
@@ -98,8 +98,8 @@ pub enum ReadError {
     },
     /// The queue has events of a missing log.
     #[error(
-        "log-{id}, which has {events} undelivered events, is in none of the data directories: name \
-         all of `dataDirs` with --data"
+        "log-{id} with {events} undelivered events is in none of the data directories: pass each \
+         directory of `dataDirs` with --data"
     )]
     Missing {
         /// Number of the log.
@@ -109,15 +109,18 @@ pub enum ReadError {
     },
     /// A log is encrypted.
     #[error(
-        "{path} is encrypted, and its keys are in a Java keystore that this program does not \
-         read: start the Flume agent again, and let an avro sink drain the channel"
+        "{path} is encrypted with keys in a Java keystore, which is not supported: start the Flume \
+         agent again, and drain the channel with an avro sink"
     )]
     Encrypted {
         /// The log.
         path: PathBuf,
     },
     /// A log is not one.
-    #[error("cannot use {path}: {problem}")]
+    #[error(
+        "cannot use {path}: {problem}; restore the file from a backup, or start the Flume agent \
+         again and drain the channel with an avro sink"
+    )]
     Unusable {
         /// The log.
         path: PathBuf,
@@ -258,7 +261,7 @@ fn open_logs(disk: &dyn Disk, directories: &[PathBuf]) -> Result<BTreeMap<u32, L
 /// The checkpoint, its backup, or nothing, as Flume chooses.
 fn choose(disk: &dyn Disk, places: &Places) -> (Start, State) {
     let Some(checkpoint) = &places.checkpoint else {
-        return (Start::Logs("no checkpoint is named".into()), State::default());
+        return (Start::Logs("no --checkpoint was given".into()), State::default());
     };
     let cause = match load(disk, checkpoint, "checkpoint") {
         Ok(state) => return (Start::Checkpoint, state),

@@ -69,38 +69,40 @@ pub fn read(
     meta: Option<&[u8]>,
 ) -> Result<State, BadCheckpoint> {
     let capacity = numbers.checked_sub(HEADER).filter(|capacity| *capacity > 0);
-    let capacity = capacity.ok_or(Wrong("it is too short"))?;
+    let capacity = capacity.ok_or(Wrong("the file is too short"))?;
     let mut header = [0_i64; HEADER as usize];
     for number in &mut header {
         *number = next(stream)?;
     }
     if header[INCOMPLETE] != 0 {
-        return Err(Wrong("the agent ended while it was written"));
+        return Err(Wrong("it is incomplete, because Flume was killed while it wrote the file"));
     }
     let (size, head) = match (header[VERSION], meta) {
         (2, None) => (header[SIZE], header[HEAD]),
         (3, Some(meta)) => {
             let meta = proto::Checkpoint::decode_length_delimited(meta);
-            let meta = meta.map_err(|_| Wrong("checkpoint.meta is not readable"))?;
+            let meta = meta.map_err(|_| Wrong("cannot decode checkpoint.meta"))?;
             if meta.version != 3 || meta.write_order_id != header[ORDER] {
-                return Err(Wrong("checkpoint and checkpoint.meta are not of the same time"));
+                return Err(Wrong(
+                    "checkpoint and checkpoint.meta were written at different times",
+                ));
             }
             (meta.queue_size.into(), meta.queue_head.into())
         }
         (3, None) => return Err(Wrong("checkpoint.meta is missing")),
-        _ => return Err(Wrong("its version is not known")),
+        _ => return Err(Wrong("its version is not supported")),
     };
     let size = u64::try_from(size).ok().filter(|size| *size <= capacity);
-    let size = size.ok_or(Wrong("the size of its queue cannot be right"))?;
+    let size = size.ok_or(Wrong("the size of its queue is invalid"))?;
     let head = u64::try_from(head).ok().filter(|head| *head < capacity);
-    let head = head.ok_or(Wrong("the head of its queue cannot be right"))?;
+    let head = head.ok_or(Wrong("the head of its queue is invalid"))?;
     let mut state = State { order: header[ORDER], ..State::default() };
     for place in 0..capacity {
         let long = next(stream)?;
         let at = (place + capacity - head) % capacity;
         if at < size {
             let event = Pointer::from_long(long);
-            state.queue.push((at, event.ok_or(Wrong("a place of its queue is empty"))?));
+            state.queue.push((at, event.ok_or(Wrong("an entry of its queue is empty"))?));
         }
     }
     Ok(state)
@@ -122,7 +124,7 @@ pub fn in_flight(content: &[u8]) -> Result<BTreeMap<i64, Vec<Pointer>>, BadCheck
         return if content.is_empty() {
             Ok(open)
         } else {
-            Err(Wrong("an inflight file is cut off"))
+            Err(Wrong("an inflight file is truncated"))
         };
     };
     if Md5::digest(content)[..] != *checksum {
@@ -131,10 +133,10 @@ pub fn in_flight(content: &[u8]) -> Result<BTreeMap<i64, Vec<Pointer>>, BadCheck
     let longs = content.chunks_exact(8);
     let mut longs = longs.map(|long| i64::from_be_bytes(long.try_into().expect("eight bytes")));
     while let Some(id) = longs.next() {
-        let count = longs.next().ok_or(Wrong("an inflight file is cut off"))?;
+        let count = longs.next().ok_or(Wrong("an inflight file is truncated"))?;
         for _ in 0..count {
             let event = longs.next().and_then(Pointer::from_long);
-            let event = event.ok_or(Wrong("an inflight file names no place"))?;
+            let event = event.ok_or(Wrong("an inflight file contains an invalid position"))?;
             open.entry(id).or_default().push(event);
         }
     }
@@ -157,7 +159,7 @@ impl<R: Read> Unsnappy<R> {
         let mut start = [0; 16];
         inner.read_exact(&mut start)?;
         if start[..8] != SNAPPY {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a Snappy stream"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a Snappy stream"));
         }
         Ok(Self { inner, block: Vec::new(), at: 0 })
     }
@@ -176,7 +178,7 @@ impl<R: Read> Unsnappy<R> {
         }
         let length = u32::from_be_bytes(length) as usize;
         if length > BLOCK_MAX {
-            return Err(wrong("a block of Snappy is too long".into()));
+            return Err(wrong("a Snappy block is too long".into()));
         }
         // Memory grows with the bytes read, not with the size that the block claims.
         let mut packed = Vec::new();
@@ -186,7 +188,7 @@ impl<R: Read> Unsnappy<R> {
         }
         let size = snap::raw::decompress_len(&packed).map_err(|error| wrong(error.to_string()))?;
         if size > BLOCK_MAX.min(length * SNAPPY_RATIO_MAX) {
-            return Err(wrong("a block of Snappy is too long".into()));
+            return Err(wrong("a Snappy block is too long".into()));
         }
         let block = snap::raw::Decoder::new().decompress_vec(&packed);
         (self.block, self.at) = (block.map_err(|error| wrong(error.to_string()))?, 0);

@@ -74,11 +74,11 @@ impl<'a> Events<'a> {
             match log.step(window, at.offset())? {
                 Step::Record(record, _) => match record.kind {
                     Kind::Put(event) => Next::Event(event),
-                    _ => damaged("no event is put here"),
+                    _ => damaged("the position does not contain an event"),
                 },
                 Step::Removed(_) => Next::Removed,
                 Step::Damaged { problem, .. } => damaged(problem),
-                Step::End | Step::More(_) => damaged("the log ends before it"),
+                Step::End | Step::More(_) => damaged("the log ends before this position"),
             },
         )))
     }

@@ -69,26 +69,26 @@ impl Log {
                     let checkpoints = [(order, position), (0, 0)];
                     Ok(Some(Self { id, path, format: Format::V2, file, bytes, checkpoints }))
                 }
-                _ => Err(wrong("it is not of format 2, and log metadata (.meta) is missing")),
+                _ => Err(wrong("the log is not of format 2, and its metadata (.meta) is missing")),
             };
         };
         if meta.is_empty() {
             // The agent ended before it wrote the first record.
             let is_empty = file.read(0, 1).map_err(at)?.first().is_none_or(|op| *op == 0x80);
             let problem = "its metadata (.meta) is empty, so it is unknown whether the log is \
-                           encrypted; restore the file";
+                           encrypted";
             return if is_empty { Ok(None) } else { Err(wrong(problem)) };
         }
         let meta = proto::LogFileMetaData::decode_length_delimited(&meta[..]);
-        let meta = meta.map_err(|_| wrong("its metadata (.meta) is not readable"))?;
+        let meta = meta.map_err(|_| wrong("cannot decode its metadata (.meta)"))?;
         if meta.encryption.is_some() {
             return Err(ReadError::Encrypted { path });
         }
         if meta.version != 3 {
-            return Err(wrong("its metadata (.meta) is of an unknown version"));
+            return Err(wrong("its metadata (.meta) has an unsupported version"));
         }
         if u32::try_from(meta.log_file_id) != Ok(id) {
-            return Err(wrong("its metadata (.meta) is of a log with another number"));
+            return Err(wrong("its metadata (.meta) belongs to another log"));
         }
         let place = |order: i64, position: i64| (order, u64::try_from(position).unwrap_or(0));
         let checkpoints = [
@@ -220,7 +220,7 @@ impl Window {
             match read(bytes, log.format) {
                 Step::More(_) if bytes.is_empty() => return Ok(Step::End),
                 Step::More(needed) if is_all || needed > RECORD_MAX => {
-                    return Ok(Step::Damaged { problem: "a record is cut off", len: None });
+                    return Ok(Step::Damaged { problem: "a record is truncated", len: None });
                 }
                 // Numbers of variable length are found one after the other.
                 Step::More(needed) => least = needed.max(2 * least).min(RECORD_MAX),

@@ -158,10 +158,11 @@ pub fn read(bytes: &[u8], format: Format) -> Step {
         (OP_END, _) => Step::End,
         (OP_RECORD, Format::V2) => v2::read(bytes),
         (OP_RECORD | OP_NOOP, Format::V3) => v3::read(bytes, *op == OP_RECORD),
-        (OP_NOOP, Format::V2) => {
-            Step::Damaged { problem: "a record that was taken out, of unknown length", len: None }
-        }
-        _ => Step::Damaged { problem: "no record begins here", len: None },
+        (OP_NOOP, Format::V2) => Step::Damaged {
+            problem: "a record that Flume's integrity tool removed has an unknown length",
+            len: None,
+        },
+        _ => Step::Damaged { problem: "no record starts at this position", len: None },
     }
 }
 
@@ -180,10 +181,10 @@ pub fn resume(bytes: &[u8], format: Format) -> Option<usize> {
 /// Checks that a batch can contain the headers and the body.
 fn checked(event: Event) -> Result<Kind, Fault> {
     if event.headers.len() > HEADERS_MAX {
-        return Err(Fault::Wrong("an event has more headers than can be read"));
+        return Err(Fault::Wrong("an event has more headers than supported"));
     }
     if event.headers.iter().any(|(name, _)| name.len() > NAME_MAX) {
-        return Err(Fault::Wrong("the name of a header is longer than can be read"));
+        return Err(Fault::Wrong("the name of a header is longer than supported"));
     }
     Ok(Kind::Put(event))
 }

@@ -184,7 +184,8 @@ impl Agent {
 
 /// Drops listed components without keys, and what uses only them, as Flume does.
 fn drop_empty(sections: &mut BTreeMap<&str, Vec<Named>>, report: &mut Report) {
-    let why = "it is listed, and neither it nor what it uses has keys; Flume skips it too";
+    let why = "the component is listed, but neither it nor its channel or sinks have keys; Flume \
+               also skips it";
     let gone = without(sections, "channels", why, report, |it| it.bag.props.is_empty());
     without(sections, "sources", why, report, |it| {
         it.bag.props.is_empty() || it.bag.loses("channels", &gone)
@@ -212,7 +213,7 @@ fn drop_unknown_channels(sections: &mut BTreeMap<&str, Vec<Named>>, report: &mut
         let names: Vec<&str> = known.iter().map(String::as_str).collect();
         for word in &unknown {
             let problem = pipeline::settings::unknown("channel", word, &names);
-            let text = format!("{problem} Flume skips it too; separate names by blanks");
+            let text = format!("{problem} Flume also skips it; separate names with spaces");
             report.add(Outcome::Advice, &prop.place, &prop.key, text);
         }
         let unknown: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
@@ -241,10 +242,12 @@ fn drop_unfilled(sections: &mut BTreeMap<&str, Vec<Named>>, report: &mut Report)
     if unfilled.is_empty() || unfilled.len() == channels.len() {
         return;
     }
-    let why = "no source fills this channel, so its sinks get no events, in Flume too";
+    let why = "no source writes to this channel, so its sinks receive no events, as in Flume; \
+               remove them, or add a source";
     without(sections, "channels", why, report, |it| unfilled.contains(&it.name));
     let gone = without(sections, "sinks", why, report, |it| it.bag.loses("channel", &unfilled));
-    let why = "its sinks are not used";
+    let why = "the sinks of this group are not used, because no source writes to their channel; \
+               remove the group, or add a source";
     without(sections, "sinkgroups", why, report, |it| it.bag.loses("sinks", &gone));
 }
 
@@ -264,7 +267,8 @@ fn without(
         }
         report.add(Outcome::Ignored, &it.bag.place, &it.bag.path, why);
         for prop in &it.bag.props {
-            report.add(Outcome::Ignored, &prop.place, &prop.key, "its component is not used");
+            let why = "the component of this key is not used; remove the key";
+            report.add(Outcome::Ignored, &prop.place, &prop.key, why);
         }
         gone.push(it.name.clone());
         false
@@ -278,7 +282,11 @@ fn listed(all: &mut Bag, section: &str, report: &mut Report) -> Vec<Named> {
     let mut keys = all.below(&format!("{section}."));
     let Some(list) = list else {
         for prop in keys.props {
-            let why = format!("`{}` is missing, so this component is not used", keys.path);
+            let why = format!(
+                "`{}` is missing, so this component is not used; list its name there, or remove \
+                 the key",
+                keys.path
+            );
             report.add(Outcome::Ignored, &prop.place, &prop.key, why);
         }
         return Vec::new();
@@ -290,7 +298,7 @@ fn listed(all: &mut Bag, section: &str, report: &mut Report) -> Vec<Named> {
                 Outcome::Ignored,
                 &list.place,
                 &list.key,
-                format!("`{name}` is named twice"),
+                format!("`{name}` is listed twice; the second entry has no effect; remove it"),
             );
             continue;
         }
@@ -302,7 +310,10 @@ fn listed(all: &mut Bag, section: &str, report: &mut Report) -> Vec<Named> {
     }
     for prop in keys.props {
         let name = prop.name.split('.').next().unwrap_or_default();
-        let why = format!("`{name}` is not in the list `{}`; Flume skips it too", list.key);
+        let why = format!(
+            "`{name}` is not listed in `{}`; Flume also skips it; list it there, or remove the key",
+            list.key
+        );
         report.add(Outcome::Ignored, &prop.place, &prop.key, why);
     }
     found

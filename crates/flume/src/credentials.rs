@@ -28,12 +28,21 @@ pub(crate) fn secret(
         let file = local(path)?;
         let store = world.file(&file).map_err(|problem| format!("{file}: {problem}"))?;
         let wrong = |problem| {
-            format!("{file}: {problem}; set {VARIABLE}, or name the file of the password")
+            format!(
+                "cannot read the credential store {file}: {problem}; set {VARIABLE}, or \
+                 `credstore.java-keystore-provider.password-file`"
+            )
         };
         let Some(found) = jceks::secret(&store, &password, name).map_err(wrong)? else { continue };
-        return String::from_utf8(found).map_err(|_| format!("{file}: `{name}` is not UTF-8"));
+        return String::from_utf8(found).map_err(|_| {
+            format!("the credential `{name}` in {file} is not UTF-8; store it again as text")
+        });
     }
-    Err(format!("no store of `{paths}` has `{name}`; add it by `hadoop credential create {name}`"))
+    let provider = paths.split(',').next().unwrap_or_default().trim();
+    Err(format!(
+        "the credential `{name}` is missing in `{paths}`; create it with `hadoop credential \
+         create {name} -provider {provider}`"
+    ))
 }
 
 fn password(file: Option<&str>, world: &dyn World) -> Result<String, String> {
@@ -42,7 +51,8 @@ fn password(file: Option<&str>, world: &dyn World) -> Result<String, String> {
     }
     let Some(file) = file else { return Ok(PASSWORD.to_owned()) };
     let text = world.file(file).map_err(|problem| format!("{file}: {problem}"))?;
-    let text = String::from_utf8(text).map_err(|_| format!("{file}: it is not UTF-8"))?;
+    let text =
+        String::from_utf8(text).map_err(|_| format!("the password file {file} is not UTF-8"))?;
     Ok(text.trim().to_owned())
 }
 
@@ -51,6 +61,9 @@ fn local(path: &str) -> Result<String, String> {
     let rest = path.strip_prefix("jceks://").or_else(|| path.strip_prefix("localjceks://"));
     let file = rest.and_then(|rest| rest.strip_prefix("file/"));
     file.map(|file| format!("/{file}")).ok_or_else(|| {
-        format!("the store `{path}` is not read; copy it to a file, and name it jceks://file/PATH")
+        format!(
+            "cannot read the remote credential store `{path}`; copy it to this host and write \
+             jceks://file/PATH"
+        )
     })
 }

@@ -75,7 +75,7 @@ pub(crate) fn read(text: &str) -> Result<Node, Problem> {
     reader.blanks(true);
     match reader.rest.is_empty() {
         true => Ok(root),
-        false => Err(reader.problem("text after the end; remove it")),
+        false => Err(reader.problem("unexpected text after the end; remove it")),
     }
 }
 
@@ -123,7 +123,9 @@ impl Reader<'_> {
     fn deeper(&mut self) -> Result<(), Problem> {
         self.depth += 1;
         match self.depth > DEPTH_MAX {
-            true => Err(self.problem(format!("values are nested more than {DEPTH_MAX} times"))),
+            true => {
+                Err(self.problem(format!("values are nested more than {DEPTH_MAX} levels deep")))
+            }
             false => Ok(()),
         }
     }
@@ -143,10 +145,10 @@ impl Reader<'_> {
             let key = self.key()?;
             self.blanks(true);
             if self.eat("+=") {
-                return Err(self.problem("`+=` is not read; write the whole list"));
+                return Err(self.problem("`+=` is not supported; write the whole list"));
             }
             if !self.eat(":") && !self.eat("=") && !self.rest.starts_with('{') {
-                return Err(self.problem(format!("`{key}` has no `:` behind it")));
+                return Err(self.problem(format!("`:` or `=` is missing after `{key}`")));
             }
             self.blanks(true);
             let node = self.value(&[',', '}'])?;
@@ -171,8 +173,10 @@ impl Reader<'_> {
         let key = self.rest[..end].to_owned();
         self.pass(end);
         match key.as_str() {
-            "" => Err(self.problem("a name is expected")),
-            "include" => Err(self.problem("`include` is not read; write all into one file")),
+            "" => Err(self.problem("a name is missing here")),
+            "include" => {
+                Err(self.problem("`include` is not supported; write everything into one file"))
+            }
             name if name.contains('.') => {
                 Err(self.problem(format!("write the name in quotes: `\"{name}\"`")))
             }
@@ -207,14 +211,14 @@ impl Reader<'_> {
                 break;
             }
             if "{}[],".contains(c) {
-                return Err(self.problem(format!("`{c}` is not expected here; quote the text")));
+                return Err(self.problem(format!("unexpected `{c}`; quote the text")));
             }
             text.push(c);
             self.pass(c.len_utf8());
         }
         let text = if is_quoted { text.trim_end() } else { text.trim() };
         match text.is_empty() && !is_quoted {
-            true => Err(self.problem("a value is expected")),
+            true => Err(self.problem("a value is missing here")),
             false => Ok(Node { value: Value::Text(text.to_owned()), line }),
         }
     }
@@ -258,7 +262,7 @@ impl Reader<'_> {
         let end = end.ok_or_else(|| self.problem("a `\"` has no end in its line"))?;
         // It is a JSON string.
         let text = serde_json::from_str(&self.rest[..=end]);
-        let text = text.map_err(|_| self.problem("an escape in the text is unknown"))?;
+        let text = text.map_err(|_| self.problem("unknown escape sequence in the text"))?;
         self.pass(end + 1);
         Ok(text)
     }
@@ -308,13 +312,13 @@ mod tests {
             ("a : [1\n", 2, "no `]`"),
             ("a : \"x\nb : 1", 1, "no end"),
             ("a : \"\"\"x", 1, "no end"),
-            ("a\nb", 2, "no `:`"),
-            ("a : \n", 2, "a value is expected"),
+            ("a\nb", 2, "is missing after `a`"),
+            ("a : \n", 2, "a value is missing here"),
             ("a.b : 1", 1, "in quotes"),
             ("include \"x\"", 1, "one file"),
             ("a += 1", 1, "whole list"),
             ("{ a : 1 } }", 1, "after the end"),
-            ("a : x [", 1, "not expected"),
+            ("a : x [", 1, "unexpected"),
             ("a : \"\\q\"", 1, "escape"),
             ("a : ${x", 1, "no `}`"),
         ] {

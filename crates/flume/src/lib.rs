@@ -62,7 +62,7 @@ pub trait World {
     /// # Errors
     /// It cannot be read: why, for people.
     fn file(&self, path: &str) -> Result<Vec<u8>, String> {
-        Err(format!("{path} does not exist"))
+        Err(format!("{path} does not exist; pass another file"))
     }
 
     /// Returns the name of this host's time zone, such as `Europe/Berlin`; `None` if it is unknown.
@@ -135,10 +135,13 @@ pub enum ConvertError {
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
     /// No file names an agent.
-    #[error("no agent is configured: there is no key such as `a1.sources`")]
+    #[error(
+        "no agent is configured: there is no key such as `a1.sources`; pass the configuration file \
+         of a Flume agent"
+    )]
     NoAgent,
     /// The agent does not exist.
-    #[error("no agent named `{name}` is configured; known: {known}")]
+    #[error("no agent named `{name}` is configured; pass one of these with `-n`: {known}")]
     UnknownAgent {
         /// The name that was asked for.
         name: String,

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::settings::Place;
+use pipeline::settings::{Place, unknown};
 
 use crate::properties::Property;
 use crate::report::{Outcome, Report};
@@ -101,7 +101,7 @@ pub(crate) fn resolve(
         let text = match lookup.expand(&property.value, 0) {
             Ok(text) => {
                 if let Some(name) = text.unset.as_ref().filter(|_| !options.keep_references) {
-                    decide(report, format!("`{name}` is not set"));
+                    decide(report, unset(name));
                 }
                 text
             }
@@ -113,6 +113,14 @@ pub(crate) fn resolve(
         values.push(Value { key: key.to_owned(), text, place: property.place.clone() });
     }
     values
+}
+
+/// Reports a variable without a value.
+pub(crate) fn unset(name: &str) -> String {
+    format!(
+        "the variable `{name}` is not set in the environment of this command: set it and run the \
+         command again"
+    )
 }
 
 struct Lookup<'a> {
@@ -127,7 +135,8 @@ impl Lookup<'_> {
     fn expand(&self, text: &str, depth: usize) -> Result<Text, String> {
         if depth > DEPTH_MAX {
             return Err(format!(
-                "references go through more than {DEPTH_MAX} keys, or in a circle"
+                "references are nested more than {DEPTH_MAX} deep, or refer to each other; write \
+                 the value instead"
             ));
         }
         let (mut whole, mut rest) = (Text::default(), text);
@@ -137,7 +146,10 @@ impl Lookup<'_> {
             whole.append(&Text::plain(&rest[..at]));
             whole.append(&self.find(reference, inside, depth)?);
             if whole.value.len() > VALUE_MAX {
-                return Err(format!("with its references the value is over {VALUE_MAX} bytes"));
+                return Err(format!(
+                    "the value exceeds {VALUE_MAX} bytes after its references are replaced; \
+                     shorten it"
+                ));
             }
             rest = &rest[at + length + 1..];
         }
@@ -158,7 +170,9 @@ impl Lookup<'_> {
             Some(("sys", name)) => match (self.world.system(name), default) {
                 (Some(value), _) => Ok(Text::plain(value)),
                 (None, Some(default)) => Ok(Text::plain(default)),
-                (None, None) => Err(format!("`{name}` is not set; set it by `-D{name}=…`")),
+                (None, None) => {
+                    Err(format!("the system property `{name}` is not set; pass `-D{name}=…`"))
+                }
             },
             Some((lookup, _)) => {
                 Err(format!("unknown lookup `{lookup}`; write the value, or `${{env:NAME}}`"))
@@ -196,7 +210,7 @@ impl Lookup<'_> {
         };
         let Some(kind) = setting("type")? else {
             return Err(format!(
-                "there is no config filter `{filter}`: `{prefix}.type` is missing"
+                "the config filter `{filter}` is not configured: set `{prefix}.type`"
             ));
         };
         let kind = kind.to_lowercase();
@@ -217,14 +231,16 @@ impl Lookup<'_> {
             };
         }
         if !is("external", "org.apache.flume.configfilter.ExternalProcessConfigFilter") {
-            return Err(format!("unknown config filter type `{kind}`"));
+            return Err(unknown("config filter type", &kind, &["env", "hadoop", "external"]));
         }
         let command = setting("command")?;
-        let command = command.ok_or_else(|| format!("`{prefix}.command` is missing"))?;
+        let command = command.ok_or_else(|| format!("`{prefix}.command` is missing; add it"))?;
         match self.world.run(&command, key) {
             None => Ok(Text { value: reference, written, unset: Some(key.to_owned()) }),
             Some(Ok(value)) => Ok(Text { value: value.trim().to_owned(), written, unset: None }),
-            Some(Err(problem)) => Err(format!("`{command} {key}` failed: {problem}")),
+            Some(Err(problem)) => Err(format!(
+                "`{command} {key}` failed: {problem}; run it as the user of this command to see why"
+            )),
         }
     }
 
@@ -237,7 +253,7 @@ impl Lookup<'_> {
         setting: impl Fn(&str) -> Result<Option<String>, String>,
     ) -> Result<String, String> {
         let paths = setting("credential.provider.path")?;
-        let missing = || format!("`{prefix}.credential.provider.path` is missing");
+        let missing = || format!("`{prefix}.credential.provider.path` is missing; add it");
         let paths = paths.ok_or_else(missing)?;
         let password_file = setting("credstore.java-keystore-provider.password-file")?;
         credentials::secret(&paths, password_file.as_deref(), key, self.world)
@@ -327,12 +343,12 @@ mod tests {
         for (text, remedy) in [
             ("${sys:none}", "`-Dnone=…`"),
             ("${date:yyyy}", "unknown lookup `date`"),
-            ("${a}", "in a circle"),
-            ("${none['x']}", "no config filter `none`"),
+            ("${a}", "refer to each other"),
+            ("${none['x']}", "config filter `none` is not configured"),
             ("${bad['x']}", "`/bin/false x` failed: exit status: 1"),
-            ("${h['x']}", "add it by `hadoop credential create x`"),
+            ("${h['x']}", "create it with `hadoop credential create x -provider jceks://"),
             ("${h2['ks_password']}", "set HADOOP_CREDSTORE_PASSWORD"),
-            ("${h3['x']}", "copy it to a file"),
+            ("${h3['x']}", "copy it to this host"),
             ("${h4['x']}", "`a1.configfilters.h4.credential.provider.path` is missing"),
             ("${h5['x']}", "/gone: No such file or directory"),
         ] {
@@ -351,6 +367,6 @@ mod tests {
         let all = crate::properties::read(&"a".into(), &file).unwrap();
         let keys = all.iter().map(|it| (it.key.as_str(), it.value.as_str())).collect();
         let lookup = Lookup { keys, agent: "a1", keep: false, world: &Here };
-        assert!(lookup.expand("${k7}", 0).unwrap_err().contains("over 65536 bytes"));
+        assert!(lookup.expand("${k7}", 0).unwrap_err().contains("exceeds 65536 bytes"));
     }
 }

@@ -69,9 +69,10 @@ pub(crate) fn interceptors(
     world: &dyn World,
     report: &mut Report,
 ) -> Vec<Settings> {
-    let text = world
-        .file(path)
-        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()));
+    let text = world.file(path).and_then(|bytes| {
+        String::from_utf8(bytes)
+            .map_err(|_| "it is not UTF-8; convert the file to UTF-8".to_owned())
+    });
     let text = match text {
         Ok(text) => text,
         Err(problem) => {
@@ -113,12 +114,20 @@ fn chosen<'a>(root: &'a Node, id: Option<&str>) -> Result<&'a Node, String> {
     let name = |node: &Node| node.get("id").and_then(Node::text).map(str::to_owned);
     let known = || all.iter().filter_map(name).collect::<Vec<_>>().join(", ");
     match (id, all) {
-        (_, []) => Err("it has no list `morphlines`".to_owned()),
+        (_, []) => {
+            Err("the file has no list `morphlines`; name another file in `morphlineFile`"
+                .to_owned())
+        }
         (None, [one]) => Ok(one),
-        (None, _) => Err(format!("name one by `morphlineId`: {}", known())),
+        (None, _) => Err(format!(
+            "the file has several morphlines; set `morphlineId` to one of: {}",
+            known()
+        )),
         (Some(id), all) => {
             let found = all.iter().find(|node| name(node).as_deref() == Some(id));
-            found.ok_or_else(|| format!("there is no morphline `{id}`; there are: {}", known()))
+            found.ok_or_else(|| {
+                format!("the file has no morphline `{id}`; its morphlines: {}", known())
+            })
         }
     }
 }
@@ -163,8 +172,8 @@ impl Translation<'_> {
                 self.push(line, &rest);
             }
             Body::Message | Body::JsonUnread | Body::Json => {
-                let text = "Flume's interceptor takes a body of bytes alone: end the morphline \
-                            with `toByteArray { field : _attachment_body }`";
+                let text = "Flume's interceptor requires a body of bytes: end the morphline with \
+                            `toByteArray { field : _attachment_body }`";
                 self.decision(line, text);
             }
         }

@@ -119,14 +119,14 @@ fn unicode(rest: &mut Peekable<Chars<'_>>) -> Result<char, String> {
     let first = unit(rest)?;
     if !(0xD800..0xDC00).contains(&first) {
         let whole = char::from_u32(u32::from(first));
-        return whole.ok_or_else(|| format!("`\\u{first:04x}` is half of a character"));
+        return whole.ok_or_else(|| format!("`\\u{first:04x}` is an incomplete surrogate pair"));
     }
     let mut ahead = rest.clone();
     let is_pair = ahead.next() == Some('\\') && ahead.next() == Some('u');
     let second = if is_pair { unit(&mut ahead)? } else { 0 };
     let pair = char::decode_utf16([first, second]).next().and_then(Result::ok);
     *rest = ahead;
-    pair.ok_or_else(|| format!("`\\u{first:04x}` is half of a character"))
+    pair.ok_or_else(|| format!("`\\u{first:04x}` is an incomplete surrogate pair"))
 }
 
 fn unit(rest: &mut Peekable<Chars<'_>>) -> Result<u16, String> {
@@ -146,7 +146,7 @@ pub(crate) fn merged(all: Vec<Property>, report: &mut Report) -> Vec<Property> {
     for Property { key, value, place } in all {
         let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
         if value.is_empty() {
-            let why = "it has no value; Flume skips it too";
+            let why = "the key has no value; Flume also skips it";
             report.add(Outcome::Ignored, &place, &key, why);
             continue;
         }
@@ -154,7 +154,8 @@ pub(crate) fn merged(all: Vec<Property>, report: &mut Report) -> Vec<Property> {
         match known.get(&key) {
             Some(at) => {
                 let before = std::mem::replace(&mut kept[*at], next);
-                let why = format!("it is set again at {}, which counts", kept[*at].place);
+                let why =
+                    format!("the key is set again at {}; the last value applies", kept[*at].place);
                 report.add(Outcome::Ignored, &before.place, &key, why);
             }
             None => {

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
+#[path = "cases/classes.rs"]
+mod classes;
+
 use std::collections::BTreeMap;
 
 use aqueduct_flume::{Conversion, File, Jvm, Options, Outcome, World, convert};
@@ -12,11 +15,15 @@ use aqueduct_flume::{Conversion, File, Jvm, Options, Outcome, World, convert};
 struct Host {
     variables: BTreeMap<&'static str, &'static str>,
     files: BTreeMap<&'static str, &'static str>,
+    systems: BTreeMap<&'static str, &'static str>,
 }
 
 impl World for Host {
     fn variable(&self, name: &str) -> Option<String> {
         self.variables.get(name).map(|it| (*it).to_owned())
+    }
+    fn system(&self, name: &str) -> Option<String> {
+        self.systems.get(name).map(|it| (*it).to_owned())
     }
     fn file(&self, path: &str) -> Result<Vec<u8>, String> {
         let file = self.files.get(path).map(|text| text.as_bytes().to_vec());
@@ -33,6 +40,7 @@ impl Host {
             variables: [("HADOOP_CONF_DIR", "/etc/hadoop"), ("USER", "flume"), ("PWD", "/srv/f")]
                 .into(),
             files: [("/etc/hadoop/core-site.xml", site)].into(),
+            systems: BTreeMap::new(),
         }
     }
 
@@ -65,57 +73,6 @@ fn agent<'a>(source: &'a str, sink: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     }
     keys.extend(more);
     keys
-}
-
-/// Java classes that are not part of Flume run in the component `process`, with all of their keys.
-#[test]
-fn java_classes_run_with_a_class_path() {
-    let keys = agent(
-        "sources.r.type = com.example.MySource",
-        "sinks.k.type = com.example.MySink",
-        &[
-            "sources.r.poll.interval = 5",
-            "sources.r.interceptors = i j",
-            "sources.r.interceptors.i.type = com.example.Etl$Builder",
-            "sources.r.interceptors.i.a.b = c",
-            "sources.r.interceptors.j.type = com.example.Pure$Builder",
-            "sinks.k.db.password = p",
-        ],
-    );
-    let without = Host::with_hadoop().translated(&keys);
-    let decisions = found(&without, Outcome::Decision);
-    assert_eq!(decisions.len(), 4, "{decisions:?}");
-    assert!(decisions.iter().all(|it| it.contains("set --classpath")), "{decisions:?}");
-    let jvm = Jvm {
-        command: vec!["java".into(), "Bridge".into()],
-        memory_max: None,
-        pure: vec!["com.example.Pure".into()],
-        problem: None,
-    };
-    let made = Host::with_hadoop().translated_by(&keys, Some(jvm.clone()));
-    assert_eq!(found(&made, Outcome::Decision), Vec::<String>::new());
-    for (path, value) in [
-        ("sources.r.type", Some("process")),
-        ("sources.r.command", Some("java Bridge")),
-        ("sources.r.settings.type", Some("com.example.MySource")),
-        ("sources.r.effect", None),
-        ("sinks.k.type", Some("process")),
-        ("sinks.k.channel", Some("c")),
-        ("sinks.k.timeout", Some("5m")),
-        ("sinks.k.settings.channel", None),
-    ] {
-        assert_eq!(setting(&made, path).as_deref(), value, "{path}");
-    }
-    let toml = |path| setting(&made, path).unwrap_or_default();
-    assert!(toml("sources.r.settings").contains("poll.interval"));
-    assert!(toml("sinks.k.secret_settings").contains("db.password"));
-    let interceptors = toml("sources.r.interceptors");
-    assert!(interceptors.contains("a.b") && interceptors.contains("--pure"), "{interceptors}");
-    assert_eq!(interceptors.matches("effect").count(), 1, "{interceptors}");
-    let broken = Jvm { problem: Some("no bridge".into()), ..jvm };
-    let decisions = Host::with_hadoop().translated_by(&keys, Some(broken));
-    let decisions = found(&decisions, Outcome::Decision);
-    assert_eq!(decisions.iter().filter(|it| it.ends_with("no bridge")).count(), 4, "{decisions:?}");
 }
 
 const SEQ: &str = "sources.r.type = seq";
@@ -275,7 +232,7 @@ fn kafka_needs_no_decision_where_brokers_are_named() {
     let by_zookeeper = ["sources.r.topic = t", "sources.r.zookeeperConnect = z:2181"];
     let made = Host::with_hadoop().translated(&agent(kafka, LOGGER, &by_zookeeper));
     let problems = found(&made, Outcome::Decision);
-    assert!(problems.len() == 1 && problems[0].contains("not looked up"), "{problems:?}");
+    assert!(problems.len() == 1 && problems[0].contains("cannot be looked up"), "{problems:?}");
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn damage_costs_one_record_and_what_follows_is_read() {
     log[offset + 1] = 0xff;
     fs::write(&path, &log).unwrap();
     let (channel, found) = open(&all);
-    let length = damage("the length of a record cannot be right");
+    let length = damage("the length of a record is invalid");
     assert_eq!((bodies(&channel).0.len(), found.damaged), (24, vec![length]));
 }
 

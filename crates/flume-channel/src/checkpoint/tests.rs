@@ -42,21 +42,24 @@ fn the_queue_is_a_ring() {
 fn one_that_is_not_whole_is_of_no_use() {
     let problem = |bytes: &[u8], meta: Option<&[u8]>| parse(bytes, meta).unwrap_err().to_string();
     let (bytes, meta) = checkpoint(3, 1);
-    assert_eq!(problem(&bytes, Some(&meta)), "the agent ended while it was written");
+    assert_eq!(
+        problem(&bytes, Some(&meta)),
+        "it is incomplete, because Flume was killed while it wrote the file"
+    );
     let (mut bytes, meta) = checkpoint(3, 0);
     assert_eq!(problem(&bytes, None), "checkpoint.meta is missing");
-    assert_eq!(problem(&bytes, Some(&meta[1..])), "checkpoint.meta is not readable");
+    assert_eq!(problem(&bytes, Some(&meta[1..])), "cannot decode checkpoint.meta");
     assert!(parse(&bytes[..bytes.len() - 1], Some(&meta)).is_err(), "cut off");
     bytes[8 * ORDER + 7] += 1;
-    let other = "checkpoint and checkpoint.meta are not of the same time";
+    let other = "checkpoint and checkpoint.meta were written at different times";
     assert_eq!(problem(&bytes, Some(&meta)), other);
     let (mut bytes, _) = checkpoint(2, 0);
     bytes[8 * SIZE + 7] = 3;
     bytes.truncate(bytes.len() - 8 * 3);
     bytes.extend([0; 24]);
-    assert_eq!(problem(&bytes, None), "a place of its queue is empty");
+    assert_eq!(problem(&bytes, None), "an entry of its queue is empty");
     bytes[8 * SIZE + 7] = 5;
-    assert_eq!(problem(&bytes, None), "the size of its queue cannot be right");
+    assert_eq!(problem(&bytes, None), "the size of its queue is invalid");
     assert!(read(&mut &bytes[..], 7, None).is_err(), "too short");
 }
 

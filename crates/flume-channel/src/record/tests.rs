@@ -116,16 +116,19 @@ fn reports_invalid_records_as_damaged() {
     let expected = ("the checksum of an event does not match", Some(wrong.len()));
     assert_eq!(problem(&wrong, Format::V3), expected);
     let empty = proto::Empty {};
-    assert_eq!(problem(&v3(9, 7, 8, &empty), Format::V3).0, "a record of an unknown kind");
+    assert_eq!(problem(&v3(9, 7, 8, &empty), Format::V3).0, "a record has an unknown type");
     let nowhere = proto::Take { file_id: -1, offset: 5 };
-    assert_eq!(problem(&v3(2, 7, 8, &nowhere), Format::V3).0, "a take names no place");
-    assert_eq!(problem(&framed(OP_RECORD, b"junk"), Format::V3).0, "a record is not a protobuf");
+    assert_eq!(
+        problem(&v3(2, 7, 8, &nowhere), Format::V3).0,
+        "a take record has an invalid position"
+    );
+    assert_eq!(problem(&framed(OP_RECORD, b"junk"), Format::V3).0, "cannot decode a record");
     let long = [OP_RECORD, 0xff, 0xff, 0xff, 0xff];
-    assert_eq!(problem(&long, Format::V3), ("the length of a record cannot be right", None));
-    assert_eq!(problem(b"text", Format::V3).0, "no record begins here");
+    assert_eq!(problem(&long, Format::V3), ("the length of a record is invalid", None));
+    assert_eq!(problem(b"text", Format::V3).0, "no record starts at this position");
     assert_eq!(problem(&v2(1, &[0, 0, 0, 0, 0, 0xff, 0, 0, 0]), Format::V2).1, None);
     let negative = v2(1, &[0, 0, 0, 0, 1, 0x8c, 0x87]);
-    assert_eq!(problem(&negative, Format::V2).0, "a length cannot be right");
+    assert_eq!(problem(&negative, Format::V2).0, "a length is invalid");
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         let end = self.at + length;
         if end > RECORD_MAX {
-            return Err(Fault::Wrong("the length of a record cannot be right"));
+            return Err(Fault::Wrong("the length of a record is invalid"));
         }
         let taken = self.bytes.get(self.at..end).ok_or(Fault::Short(end))?;
         self.at = end;
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
     /// Reads a number of Hadoop's `WritableUtils`: one byte, or a length followed by that many
     /// bytes.
     fn length(&mut self) -> Result<usize, Fault> {
-        const WRONG: Fault = Fault::Wrong("a length cannot be right");
+        const WRONG: Fault = Fault::Wrong("a length is invalid");
         let first = self.array::<1>()?[0] as i8;
         match first {
             0.. => Ok(first.unsigned_abs().into()),
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
 
 fn record(reader: &mut Reader<'_>) -> Result<Record, Fault> {
     if reader.array()? != MAGIC {
-        return Err(Fault::Wrong("no record begins here"));
+        return Err(Fault::Wrong("no record starts at this position"));
     }
     let kind = i16::from_be_bytes(reader.array()?);
     let (transaction, order) = (reader.i64()?, reader.i64()?);
@@ -83,16 +83,16 @@ fn record(reader: &mut Reader<'_>) -> Result<Record, Fault> {
         1 => checked(event(reader)?)?,
         2 => {
             let (offset, file) = (reader.i32()?, reader.i32()?);
-            let wrong = Fault::Wrong("a take names no place");
+            let wrong = Fault::Wrong("a take record has an invalid position");
             Kind::Take(Pointer::new(file, offset).ok_or(wrong)?)
         }
         3 => Kind::Rollback,
         4 => match i16::from_be_bytes(reader.array()?) {
             1 => Kind::Commit(Side::Put),
             2 => Kind::Commit(Side::Take),
-            _ => return Err(Fault::Wrong("a commit of neither puts nor takes")),
+            _ => return Err(Fault::Wrong("a commit record has an unknown type")),
         },
-        _ => return Err(Fault::Wrong("a record of an unknown kind")),
+        _ => return Err(Fault::Wrong("a record has an unknown type")),
     };
     Ok(Record { transaction, order, kind })
 }
@@ -105,7 +105,7 @@ fn event(reader: &mut Reader<'_>) -> Result<Event, Fault> {
         reader.take(usize::from(length))?;
     }
     let count = usize::try_from(reader.i32()?).ok().filter(|count| *count <= HEADERS_MAX);
-    let count = count.ok_or(Fault::Wrong("an event has more headers than can be read"))?;
+    let count = count.ok_or(Fault::Wrong("an event has more headers than supported"))?;
     let mut headers = Vec::new();
     for _ in 0..count {
         headers.push((reader.text()?, reader.text()?));
@@ -114,8 +114,7 @@ fn event(reader: &mut Reader<'_>) -> Result<Event, Fault> {
         -1 => Vec::new(),
         length => {
             let length = usize::try_from(length);
-            let length =
-                length.map_err(|_| Fault::Wrong("the length of a body cannot be right"))?;
+            let length = length.map_err(|_| Fault::Wrong("the length of a body is invalid"))?;
             reader.take(length)?.to_vec()
         }
     };

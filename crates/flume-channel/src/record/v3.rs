@@ -15,7 +15,7 @@ pub(super) fn read(bytes: &[u8], is_record: bool) -> Step {
     let Some(length) = bytes.get(1..FRAME_BYTES) else { return Step::More(FRAME_BYTES) };
     let length = u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;
     if length > RECORD_MAX {
-        return Step::Damaged { problem: "the length of a record cannot be right", len: None };
+        return Step::Damaged { problem: "the length of a record is invalid", len: None };
     }
     let len = FRAME_BYTES + length;
     let Some(content) = bytes.get(FRAME_BYTES..len) else { return Step::More(len) };
@@ -25,9 +25,7 @@ pub(super) fn read(bytes: &[u8], is_record: bool) -> Step {
     match parse(content) {
         Ok(record) => Step::Record(record, len),
         Err(Fault::Wrong(problem)) => Step::Damaged { problem, len: Some(len) },
-        Err(Fault::Short(_)) => {
-            Step::Damaged { problem: "a record is not a protobuf", len: Some(len) }
-        }
+        Err(Fault::Short(_)) => Step::Damaged { problem: "cannot decode a record", len: Some(len) },
     }
 }
 
@@ -37,16 +35,16 @@ fn parse(mut content: &[u8]) -> Result<Record, Fault> {
         1 => put(next(&mut content)?)?,
         2 => {
             let proto::Take { file_id, offset } = next(&mut content)?;
-            let wrong = Fault::Wrong("a take names no place");
+            let wrong = Fault::Wrong("a take record has an invalid position");
             Kind::Take(Pointer::new(file_id, offset).ok_or(wrong)?)
         }
         3 => next::<proto::Empty>(&mut content).map(|_| Kind::Rollback)?,
         4 => match next::<proto::Commit>(&mut content)?.kind {
             1 => Kind::Commit(Side::Put),
             2 => Kind::Commit(Side::Take),
-            _ => return Err(Fault::Wrong("a commit of neither puts nor takes")),
+            _ => return Err(Fault::Wrong("a commit record has an unknown type")),
         },
-        _ => return Err(Fault::Wrong("a record of an unknown kind")),
+        _ => return Err(Fault::Wrong("a record has an unknown type")),
     };
     next::<proto::Empty>(&mut content)?;
     if !content.is_empty() {
@@ -57,11 +55,11 @@ fn parse(mut content: &[u8]) -> Result<Record, Fault> {
 
 /// Reads the next message, which has its length in front.
 fn next<M: Message + Default>(content: &mut &[u8]) -> Result<M, Fault> {
-    M::decode_length_delimited(content).map_err(|_| Fault::Wrong("a record is not a protobuf"))
+    M::decode_length_delimited(content).map_err(|_| Fault::Wrong("cannot decode a record"))
 }
 
 fn put(put: proto::Put) -> Result<Kind, Fault> {
-    let event = put.event.ok_or(Fault::Wrong("a put without an event"))?;
+    let event = put.event.ok_or(Fault::Wrong("a put record has no event"))?;
     let is = i64::from(crc32fast::hash(&event.body));
     if put.checksum.is_some_and(|checksum| checksum != is) {
         return Err(Fault::Wrong("the checksum of an event does not match"));

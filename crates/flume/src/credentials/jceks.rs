@@ -34,7 +34,7 @@ const PHRASE: &[u8] = b"Mighty Aphrodite";
 /// the user.
 pub(super) fn secret(store: &[u8], password: &str, alias: &str) -> Result<Option<Vec<u8>>, String> {
     crypto::allow(Outside::CredentialStore).map_err(|refused| refused.to_string())?;
-    let damaged = || "it is no key store of the kind JCEKS, or damaged".to_owned();
+    let damaged = || "the file is damaged or not a JCEKS key store".to_owned();
     let at = store.len().checked_sub(SHA1_OUTPUT_LEN).ok_or_else(damaged)?;
     let (content, sum) = store.split_at(at);
     let mut bytes = Bytes(content);
@@ -45,7 +45,7 @@ pub(super) fn secret(store: &[u8], password: &str, alias: &str) -> Result<Option
     all.extend_from_slice(PHRASE);
     all.extend_from_slice(content);
     if digest(&SHA1_FOR_LEGACY_USE_ONLY, &all).as_ref() != sum {
-        return Err("its password is another one, or it is damaged".to_owned());
+        return Err("wrong password, or the file is damaged".to_owned());
     }
     let found = find(&mut bytes, &alias.to_lowercase()).ok_or_else(damaged)?;
     found.map(|sealed| opened(&sealed, password)).transpose()
@@ -87,7 +87,10 @@ fn find(bytes: &mut Bytes<'_>, wanted: &str) -> Option<Option<java::Value>> {
 
 /// The bytes of a sealed key.
 fn opened(sealed: &java::Value, password: &str) -> Result<Vec<u8>, String> {
-    let unknown = || "the key is not sealed by PBEWithMD5AndTripleDES".to_owned();
+    let unknown = || {
+        "the entry is not encrypted with PBEWithMD5AndTripleDES, the only supported algorithm"
+            .to_owned()
+    };
     if sealed.text("sealAlg").as_deref() != Some("PBEWithMD5AndTripleDES") {
         return Err(unknown());
     }
@@ -98,9 +101,11 @@ fn opened(sealed: &java::Value, password: &str) -> Result<Vec<u8>, String> {
     let cipher = Decryptor::<TdesEde3>::new_from_slices(&derived[..24], &derived[24..]);
     let cipher = cipher.map_err(|_| unknown())?;
     let plain = cipher.decrypt_padded::<Pkcs7>(&mut content);
-    let plain = plain.map_err(|_| "the key has another password than its store".to_owned())?;
+    let plain = plain.map_err(|_| {
+        "the password of the entry differs from the password of the store".to_owned()
+    })?;
     let key = java::read(&mut Bytes(plain)).and_then(|key| key.bytes("key"));
-    key.map(|key| key.to_vec()).ok_or_else(|| "the key is no secret of Hadoop".to_owned())
+    key.map(|key| key.to_vec()).ok_or_else(|| "the entry is not a Hadoop credential".to_owned())
 }
 
 /// Salt and rounds, in DER: a sequence of eight octets and a number.
@@ -159,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_store_under_another_password_or_with_a_changed_byte_is_refused() {
-        assert!(secret(CHANGEIT, "none", "ks_password").unwrap_err().contains("another one"));
+        assert!(secret(CHANGEIT, "none", "ks_password").unwrap_err().contains("wrong password"));
         for at in 0..NONE.len() {
             let mut changed = NONE.to_vec();
             changed[at] ^= 1;

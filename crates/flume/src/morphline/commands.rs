@@ -18,11 +18,12 @@ const INSTEAD: &[(&str, &str)] = &[
     ("extractURIComponents", "the interceptor `regex_extractor`"),
     ("readMultiLine", "`multiline` of the sources `tail_dir`, `spool_dir`, `exec` and `netcat`"),
     ("tryRules", "the interceptor `route`, or a source for each rule"),
-    ("java", "a component of your own, see examples/custom-component"),
-    ("loadSolr", "a `solr` sink behind the channel"),
+    ("java", "your own component, see examples/custom-component"),
+    ("loadSolr", "a `solr` sink that reads from the channel"),
     (
         "sanitizeUnknownSolrFields",
-        "fields of the collection's schema: a `solr` sink leaves none out",
+        "define the fields in the schema of the collection, because a `solr` sink sends all of \
+         them",
     ),
 ];
 
@@ -30,7 +31,8 @@ impl Translation<'_> {
     /// Translates one command of a list.
     pub(super) fn command(&mut self, command: &Node) {
         let [(name, arguments)] = command.entries() else {
-            return self.decision(command.line, "a command is a name and a table of settings");
+            return self
+                .decision(command.line, "must be a command: a name and a table of settings");
         };
         if let Err(problem) = self.one(name, arguments, command.line) {
             self.decision(command.line, format!("command `{name}`: {problem}"));
@@ -60,7 +62,11 @@ impl Translation<'_> {
             "generateUUID" => self.uuid(arguments, line),
             "convertTimestamp" => self.timestamp(arguments, line),
             "logTrace" | "logDebug" | "logInfo" | "logWarn" | "logError" => {
-                self.add(Outcome::Ignored, line, format!("command `{name}`: nothing is logged"));
+                self.add(
+                    Outcome::Ignored,
+                    line,
+                    format!("command `{name}` has no effect: it only logs"),
+                );
                 Ok(())
             }
             other => {
@@ -69,7 +75,7 @@ impl Translation<'_> {
                     "not translated; use interceptors instead of the morphline",
                     |(_, instead)| instead,
                 );
-                Err(format!("it is not run here; what replaces it: {instead}"))
+                Err(format!("not supported; use instead: {instead}"))
             }
         }
     }
@@ -80,7 +86,9 @@ impl Translation<'_> {
         default(arguments, "ignoreFirstLine", "false")?;
         default(arguments, "commentPrefix", "")?;
         if self.body != Body::AsCame {
-            return Err("there is no attachment left to read".to_owned());
+            return Err("an earlier command has already read the body; remove one of the two \
+                        commands"
+                .to_owned());
         }
         // Empty lines are no records.
         self.push(line, &json!({ "type": "filter", "drop": [{ "matches": "(?-u)^[\\r\\n]*$" }] }));
@@ -97,7 +105,9 @@ impl Translation<'_> {
     fn read_json(&mut self, arguments: &Node, line: u32) -> Result<(), String> {
         only(arguments, &[])?;
         if self.body != Body::AsCame {
-            return Err("there is no attachment left to read".to_owned());
+            return Err("an earlier command has already read the body; remove one of the two \
+                        commands"
+                .to_owned());
         }
         self.body = Body::JsonUnread;
         // Kite notes the kind of the attachment in the record, and so in the event's headers.
@@ -110,17 +120,17 @@ impl Translation<'_> {
     fn json_paths(&mut self, arguments: &Node, line: u32) -> Result<(), String> {
         only(arguments, &["paths", "flatten"])?;
         if !matches!(self.body, Body::JsonUnread | Body::Json) {
-            return Err("`readJson` comes first".to_owned());
+            return Err("must follow the command `readJson`".to_owned());
         }
         self.body = Body::Json;
-        let paths = arguments.get("paths").ok_or("`paths` is missing")?.entries();
+        let paths = arguments.get("paths").ok_or("`paths` is missing; add it")?.entries();
         let mut fields = Vec::with_capacity(paths.len());
         for (field, path) in paths {
             let path = path.text().unwrap_or_default();
             let name = path.trim_start_matches('/').replace('/', ".");
             if path.contains("[]") || name != *field {
                 return Err(format!(
-                    "a field has the name of its path here: `{name}` and not `{field}`"
+                    "the field must be named like its path: write `{name}` instead of `{field}`"
                 ));
             }
             fields.push(name);
@@ -129,8 +139,8 @@ impl Translation<'_> {
             "type": "parse", "format": "json", "fields": fields, "on_failure": "dead_letters",
         });
         self.push(line, &parse);
-        let text = "command `readJson`: an event that is no JSON goes to the dead letters; in \
-                    Flume it is an exception, which ends some sources";
+        let text = "command `readJson`: an event that is not JSON goes to the dead letters; in \
+                    Flume it raises an exception, which stops some sources";
         self.add(Outcome::Differs, line, text);
         Ok(())
     }
@@ -138,9 +148,13 @@ impl Translation<'_> {
     fn condition(&mut self, arguments: &Node, line: u32) -> Result<(), String> {
         only(arguments, &["conditions", "then", "else"])?;
         let mut all = Vec::new();
-        for condition in arguments.get("conditions").ok_or("`conditions` is missing")?.items() {
+        for condition in
+            arguments.get("conditions").ok_or("`conditions` is missing; add it")?.items()
+        {
             let [(name, arguments)] = condition.entries() else {
-                return Err("a condition is a command".to_owned());
+                return Err(
+                    "a condition must be a command: a name and a table of settings".to_owned()
+                );
             };
             all.extend(conditions::of(name, arguments)?);
         }
@@ -162,7 +176,7 @@ impl Translation<'_> {
             }
         };
         if all.is_empty() {
-            return Err("it has no condition".to_owned());
+            return Err("`conditions` is empty; add a condition, or remove the command".to_owned());
         }
         self.push(line, &settings);
         Ok(())
@@ -172,16 +186,21 @@ impl Translation<'_> {
         let mut headers = Map::new();
         for (field, value) in arguments.entries() {
             let [value] = value.items() else {
-                return Err(format!("`{field}` has one value, as a header has"));
+                return Err(format!(
+                    "`{field}` must have exactly one value, because it becomes a header"
+                ));
             };
-            let value = value.text().ok_or_else(|| format!("`{field}` is a text"))?;
+            let value = value.text().ok_or_else(|| format!("`{field}` must be text"))?;
             let is_message = value == "@{message}" && self.has_message;
             if field == BODY && is_message && name != "addValuesIfAbsent" {
                 self.body = Body::Message;
                 continue;
             }
             if field == BODY || value.contains("@{") || value.contains("${") {
-                return Err(format!("`{field} : {value}` is not done: a value is a fixed text"));
+                return Err(format!(
+                    "`{field} : {value}` refers to a field, which is not supported; write fixed \
+                     text"
+                ));
             }
             self.has_message &= field != MESSAGE;
             headers.insert(field.clone(), value.into());
@@ -199,24 +218,29 @@ impl Translation<'_> {
         only(arguments, &["field", "charset"])?;
         utf8(arguments)?;
         if text(arguments, "field", "")? != BODY {
-            return Err("a header is a text, and never bytes".to_owned());
+            return Err(
+                "`field` must be `_attachment_body`, because headers are text and not bytes"
+                    .to_owned(),
+            );
         }
         match self.body {
             Body::Message => self.body = Body::Line,
             Body::Json => {
                 self.body = Body::AsCame;
-                let text = "command `toByteArray`: the body stays as it came, and is not written \
-                            anew as JSON";
+                let text = "command `toByteArray`: the body remains unchanged and is not \
+                            serialized as JSON again";
                 self.add(Outcome::Differs, line, text);
             }
-            _ => return Err("the attachment is no text before it".to_owned()),
+            _ => {
+                return Err("`_attachment_body` must be set to text before this command".to_owned());
+            }
         }
         Ok(())
     }
 
     fn remove(&mut self, arguments: &Node, line: u32) -> Result<(), String> {
         only(arguments, &["blacklist"])?;
-        for entry in arguments.get("blacklist").ok_or("`blacklist` is missing")?.items() {
+        for entry in arguments.get("blacklist").ok_or("`blacklist` is missing; add it")?.items() {
             let entry = entry.text().unwrap_or_default();
             let settings = match entry.split_once(':') {
                 Some(("literal", BODY)) => {
@@ -227,7 +251,7 @@ impl Translation<'_> {
                 Some(("regex", pattern)) => {
                     json!({ "type": "remove_header", "matching": pattern })
                 }
-                _ => return Err(format!("`{entry}` is not `literal:NAME` or `regex:PATTERN`")),
+                _ => return Err(format!("`{entry}` must be `literal:NAME` or `regex:PATTERN`")),
             };
             self.has_message &= entry != "literal:message" && entry.starts_with("literal");
             self.push(line, &settings);
@@ -268,18 +292,25 @@ impl Translation<'_> {
         }
         let field = text(arguments, "field", "timestamp")?;
         let mut formats = Vec::new();
-        for format in arguments.get("inputFormats").ok_or("`inputFormats` is missing")?.items() {
+        for format in
+            arguments.get("inputFormats").ok_or("`inputFormats` is missing; add it")?.items()
+        {
             let java = format.text().unwrap_or_default();
             let ours = dates::pattern(java);
-            formats.push(ours.ok_or_else(|| format!("the format `{java}` has no counterpart"))?);
+            formats.push(ours.ok_or_else(|| {
+                format!(
+                    "the date format `{java}` cannot be translated; use letters of \
+                     `SimpleDateFormat` for numbers, months and zones only"
+                )
+            })?);
         }
         let settings: Value = json!({
             "type": "event_time", "from": field, "header": field, "formats": formats,
             "zone": text(arguments, "inputTimezone", "UTC")?, "on_failure": "dead_letters",
         });
         self.push(line, &settings);
-        let text = "command `convertTimestamp`: an event without a time in any format goes to the \
-                    dead letters, and is not dropped";
+        let text = "command `convertTimestamp`: an event whose time has none of the formats goes \
+                    to the dead letters; the morphline drops it";
         self.add(Outcome::Differs, line, text);
         Ok(())
     }
@@ -294,11 +325,11 @@ pub(super) fn text<'a>(
     match arguments.get(name) {
         None => Ok(default),
         Some(node) => match node.text() {
-            Some(text) if text.contains("${") => {
-                Err(format!("`{name} : {text}`: write the value in its place"))
-            }
+            Some(text) if text.contains("${") => Err(format!(
+                "`{name} : {text}` has a reference, which is not supported here; write the value"
+            )),
             Some(text) => Ok(text),
-            None => Err(format!("`{name}` is a text")),
+            None => Err(format!("`{name}` must be text")),
         },
     }
 }
@@ -307,7 +338,7 @@ pub(super) fn text<'a>(
 pub(super) fn default(arguments: &Node, name: &str, default: &str) -> Result<(), String> {
     match text(arguments, name, default)? {
         found if found == default => Ok(()),
-        found => Err(format!("`{name} : {found}` is not done; the default `{default}` is")),
+        found => Err(format!("`{name} : {found}` is not supported, only the default `{default}`")),
     }
 }
 
@@ -315,7 +346,7 @@ fn utf8(arguments: &Node) -> Result<(), String> {
     let charset = text(arguments, "charset", "UTF-8")?;
     match matches!(charset.to_lowercase().as_str(), "utf-8" | "utf8" | "us-ascii" | "ascii") {
         true => Ok(()),
-        false => Err(format!("`charset : {charset}` is not read; UTF-8 is")),
+        false => Err(format!("`charset : {charset}` is not supported, only UTF-8")),
     }
 }
 

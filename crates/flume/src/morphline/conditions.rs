@@ -17,32 +17,39 @@ pub(super) fn of(name: &str, arguments: &Node) -> Result<Vec<Value>, String> {
         }
         "not" => {
             let [(name, arguments)] = arguments.entries() else {
-                return Err("`not` holds one command".to_owned());
+                return Err("`not` must contain exactly one command".to_owned());
             };
             let [one] = &mut of(name, arguments)?[..] else {
-                return Err("`not` is translated around one field alone".to_owned());
+                return Err("`not` is supported only for a condition on one field".to_owned());
             };
             let mut turned = one.take();
             turned["not"] = json!(turned["not"] != json!(true));
             Ok(vec![turned])
         }
         "true" => Ok(Vec::new()),
-        other => Err(format!("`{other}` is no condition that `filter` has")),
+        other => Err(format!(
+            "the condition `{other}` is not supported; use the interceptor `filter` or `route` \
+             instead of the morphline"
+        )),
     }
 }
 
 fn of_field(name: &str, field: &str, values: &Node) -> Result<Value, String> {
     if field == BODY {
-        return Err("the attachment is compared with no text; use `readLine` first".to_owned());
+        return Err("`_attachment_body` cannot be compared with text; use `readLine` first and \
+                    compare `message`"
+            .to_owned());
     }
     let values: Option<Vec<&str>> = values.items().iter().map(Node::text).collect();
-    let values = values.ok_or("values are texts")?;
+    let values = values.ok_or("the values must be text")?;
     if values.iter().any(|it| it.contains("@{") || it.contains("${")) {
-        return Err("a value that refers to a field has no counterpart".to_owned());
+        return Err("values that refer to a field are not supported; write fixed text".to_owned());
     }
     match (name, &values[..]) {
         ("equals", []) => Ok(json!({ "header": field, "not": true })),
-        ("equals", [_, _, ..]) => Err("a header has one value, and never several".to_owned()),
+        ("equals", [_, _, ..]) => {
+            Err("a header has only one value, so it never equals several".to_owned())
+        }
         (_, values) => Ok(json!({ "header": field, "one_of": values })),
     }
 }

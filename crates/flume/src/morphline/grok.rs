@@ -34,15 +34,19 @@ impl Translation<'_> {
         default(arguments, "addEmptyStrings", "false")?;
         let extract = text(arguments, "extract", "true")?;
         if !matches!(extract, "true" | "inplace") {
-            return Err(format!("`extract : {extract}` is not done; `true` is"));
+            return Err(format!(
+                "`extract : {extract}` is not supported, only `true` and `inplace`"
+            ));
         }
         let substrings = text(arguments, "findSubstrings", "false")? == "true";
         let dictionary = self.dictionary(arguments)?;
-        let expressions = arguments.get("expressions").ok_or("`expressions` is missing")?;
+        let expressions = arguments.get("expressions").ok_or("`expressions` is missing; add it")?;
         for (field, expression) in expressions.entries() {
-            let expression = expression.text().ok_or("an expression is a text")?;
+            let expression = expression.text().ok_or("an expression must be text")?;
             if field == BODY {
-                return Err("the attachment is no text; use `readLine` first".to_owned());
+                return Err("`_attachment_body` is not text; use `readLine` first and match \
+                            `message`"
+                    .to_owned());
             }
             let pattern = match substrings {
                 true => expression.to_owned(),
@@ -56,7 +60,8 @@ impl Translation<'_> {
             });
             self.push(line, &parse);
         }
-        let text = "command `grok`: a group that matches nothing sets an empty header";
+        let text = "command `grok`: for a group without a match, Aqueduct sets an empty header; \
+                    check selectors and paths that use it";
         self.add(Outcome::Differs, line, text);
         Ok(())
     }
@@ -66,7 +71,7 @@ impl Translation<'_> {
     fn dictionary(&mut self, arguments: &Node) -> Result<BTreeMap<String, String>, String> {
         let mut texts: Vec<String> = Vec::new();
         for file in arguments.get("dictionaryFiles").map_or(&[][..], Node::items) {
-            let path = file.text().ok_or("`dictionaryFiles` is a list of files")?;
+            let path = file.text().ok_or("`dictionaryFiles` must be a list of files")?;
             let content = self.world.file(path).map_err(|problem| format!("{path}: {problem}"))?;
             texts.push(String::from_utf8(content).map_err(|_| format!("{path}: not UTF-8"))?);
         }
@@ -77,7 +82,7 @@ impl Translation<'_> {
         for line in lines.take(PATTERNS_MAX) {
             let (name, pattern) = line
                 .split_once(char::is_whitespace)
-                .ok_or_else(|| format!("`{line}`: a pattern has a name and a text"))?;
+                .ok_or_else(|| format!("`{line}` must be a name and a pattern"))?;
             if !BACKTRACKING.iter().any(|part| pattern.contains(part)) {
                 all.insert(name.to_owned(), pattern.trim_start().to_owned());
             }

@@ -85,22 +85,21 @@ fn what_has_no_counterpart_is_refused_with_line_name_and_remedy() {
         (
             "{ findReplace { field : a } }",
             2,
-            "command `findReplace`: it is not run here; what replaces it: the interceptor \
-             `search_replace`",
+            "command `findReplace`: not supported; use instead: the interceptor `search_replace`",
         ),
         ("\n{ loadSolr {} }", 3, "a `solr` sink"),
         ("{ zeroth {} }", 2, "not translated"),
-        ("{ readLine { charset : UTF-16 } }", 2, "`charset : UTF-16` is not read"),
+        ("{ readLine { charset : UTF-16 } }", 2, "`charset : UTF-16` is not supported"),
         ("{ readLine { colour : red } }", 2, "unknown setting `colour`"),
-        ("{ readLine {} }\n{ readLine {} }", 3, "no attachment left"),
+        ("{ readLine {} }\n{ readLine {} }", 3, "already read the body"),
         ("{ grok { expressions { _attachment_body : x } } }", 2, "use `readLine` first"),
         ("{ grok { dictionaryFiles : [gone], expressions { a : x } } }", 2, "gone: not there"),
         ("{ grok { extract : false, expressions { a : x } } }", 2, "`extract : false`"),
-        ("{ addValues { a : \"@{b}\" } }", 2, "a value is a fixed text"),
-        ("{ addValues { a : [b, c] } }", 2, "one value"),
-        ("{ toByteArray { field : _attachment_body } }", 2, "no text before it"),
-        ("{ readJson {} }", 1, "takes a body of bytes alone"),
-        ("{ readJson {} }\n{ extractJsonPaths { paths : { a : /b } } }", 3, "`b` and not `a`"),
+        ("{ addValues { a : \"@{b}\" } }", 2, "write fixed text"),
+        ("{ addValues { a : [b, c] } }", 2, "exactly one value"),
+        ("{ toByteArray { field : _attachment_body } }", 2, "must be set to text before"),
+        ("{ readJson {} }", 1, "requires a body of bytes"),
+        ("{ readJson {} }\n{ extractJsonPaths { paths : { a : /b } } }", 3, "`b` instead of `a`"),
         (
             "{ if { conditions : [{ contains { a : b } }], then : [{ addValues { c : d } }] } }",
             2,
@@ -109,16 +108,16 @@ fn what_has_no_counterpart_is_refused_with_line_name_and_remedy() {
         (
             "{ if { conditions : [{ grok {} }], then : [{ dropRecord {} }] } }",
             2,
-            "`grok` is no condition",
+            "the condition `grok` is not supported",
         ),
         (
             "{ convertTimestamp { inputFormats : [\"DDD\"], outputFormat : unixTimeInMillis } }",
             2,
-            "`DDD` has no counterpart",
+            "`DDD` cannot be translated",
         ),
         ("{ convertTimestamp { inputFormats : [\"yyyy\"] } }", 2, "unixTimeInMillis"),
-        ("{ removeFields { blacklist : [\"glob:a*\"] } }", 2, "`glob:a*` is not"),
-        ("[", 3, "is not expected"),
+        ("{ removeFields { blacklist : [\"glob:a*\"] } }", 2, "`glob:a*` must be"),
+        ("[", 3, "unexpected"),
     ] {
         let (_, problem) = commands(text);
         let problem = problem.unwrap_or_else(|| panic!("nothing is refused in {text}"));

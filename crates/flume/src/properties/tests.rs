@@ -66,8 +66,8 @@ fn of_several_values_of_a_key_the_last_counts_and_the_others_are_named() {
     assert_eq!((kept[0].value.as_str(), kept[0].place.line), ("2", 3));
     let lines: Vec<_> = report.0.iter().map(ToString::to_string).collect();
     assert_eq!(lines.len(), 2);
-    assert!(lines[0].starts_with("a.conf:2: b: it has no value"), "{lines:?}");
-    assert!(lines[1].starts_with("a.conf:1: a: it is set again at a.conf:3"), "{lines:?}");
+    assert!(lines[0].starts_with("a.conf:2: b: the key has no value"), "{lines:?}");
+    assert!(lines[1].starts_with("a.conf:1: a: the key is set again at a.conf:3"), "{lines:?}");
 }
 
 proptest! {

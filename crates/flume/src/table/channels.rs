@@ -4,7 +4,7 @@ use super::{As, Becomes, Key, Row, by, channel, ignored, set};
 
 const NO_CHECKPOINT: &str = "no checkpoint: the agent reads the log when it starts";
 const ONE_PUT: &str = "a transaction is one batch of the source";
-const WAITS: &str = "a put waits until the channel has room";
+const WAITS: &str = "a put waits until the channel has free capacity";
 const BYTES: &str =
     "`capacity` in bytes, at least 64 MiB; without it, 1 KiB for each event of `capacity`";
 
@@ -49,7 +49,7 @@ pub(super) const ROWS: &[Row] = &[
                 ignored(
                     "overflowDeactivationThreshold",
                     "5",
-                    "events go to memory when it has room",
+                    "events go to memory when it has free capacity",
                 ),
                 ignored("byteCapacityBufferPercentage", "20", "headers count as bytes"),
             ],

@@ -77,7 +77,7 @@ pub(super) fn replacement(role: &str, kind: &str) -> Option<String> {
     let of_role = REPLACEMENTS.iter().find(|(of, _)| *of == role).map_or(&[][..], |(_, all)| *all);
     let found = of_role.iter().find(|(word, _)| name.contains(word)).map(|(_, ours)| *ours);
     let what = format!("`{kind}` is a Java class that is not part of Flume 1.11");
-    let run = match matches!(role, "source" | "interceptor" | "sink") {
+    let run = match matches!(role, "source" | "interceptor" | "selector" | "sink" | "encoder") {
         true => "set --classpath to its jars and Flume's to run it, or ",
         false => "",
     };

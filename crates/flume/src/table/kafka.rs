@@ -65,7 +65,7 @@ pub(super) const ROWS: &[Row] = &[
             HEADERS,
             ignored("requiredAcks", "1", "all replicas in sync acknowledge"),
             ignored("kafka.producer.acks", "1", "all replicas in sync acknowledge"),
-            ignored("kafka.producer.enable.idempotence", "", "it is always on"),
+            ignored("kafka.producer.enable.idempotence", "", "always enabled"),
             ignored("kafka.producer.batch.size", "16384", "a request has up to 1 MB"),
             ignored("kafka.producer.retries", "", "`timeout` is the limit"),
             ignored("kafka.producer.key.serializer", "", TEXT_AND_BYTES),

@@ -13,8 +13,8 @@ pub(super) const ROWS: &[Row] = &[
         "hive",
         &["org.apache.flume.sink.hive.HiveSink"],
         Becomes::Later(
-            "there is no writer of ORC transactions; write into a new external table with `hdfs` \
-             and its table `hive`",
+            "ORC transactions are not supported; write to a new external table with `hdfs` and its \
+             table `hive`",
         ),
     ),
     sink(
@@ -32,14 +32,14 @@ pub(super) const ROWS: &[Row] = &[
         "elasticsearch",
         &["org.apache.flume.sink.elasticsearch.ElasticSearchSink"],
         Becomes::Later(
-            "write an `elasticsearch` sink, with port 9200 instead of 9300; Flume 1.11 has no such \
-             sink either",
+            "use an `elasticsearch` sink with port 9200 instead of 9300; Flume 1.11 does not have \
+             this sink",
         ),
     ),
     sink(
         "kite",
         &["org.apache.flume.sink.kite.DatasetSink"],
-        Becomes::Never("write Avro files with `hdfs`; Flume 1.11 has no such sink either"),
+        Becomes::Never("write Avro files with `hdfs`; Flume 1.11 does not have this sink"),
     ),
     sink(
         "kudu",

@@ -1,9 +1,19 @@
 //! The other sinks that have a counterpart.
 
 use super::keys::{CLIENT_TLS, KERBEROS, TLS_SPOKEN};
-use super::{As, Becomes, Row, Use, by, decision, ignored, key, same, set, sink};
+use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set, sink};
 
 const BATCH: &str = "a batch is sent as it arrived";
+
+/// Keys of a client of Flume's RPC, by Avro and by Thrift.
+const RPC: &[Key] = &[
+    by("hostname", "*", "`address`, with the port"),
+    by("port", "*", "`address`, with `hostname`"),
+    set("batch-size", "100", "events_max", As::Count),
+    set("connect-timeout", "20000", "connect_timeout", As::Millis),
+    set("request-timeout", "20000", "timeout", As::Millis),
+    by("reset-connection-interval", "", "`reconnect_after`; 0 means never"),
+];
 
 pub(super) const ROWS: &[Row] = &[
     sink(
@@ -23,13 +33,8 @@ pub(super) const ROWS: &[Row] = &[
         &["org.apache.flume.sink.AvroSink"],
         Becomes::Kind("avro"),
         &[
+            RPC,
             &[
-                by("hostname", "*", "`address`, with the port"),
-                by("port", "*", "`address`, with `hostname`"),
-                set("batch-size", "100", "events_max", As::Count),
-                set("connect-timeout", "20000", "connect_timeout", As::Millis),
-                set("request-timeout", "20000", "timeout", As::Millis),
-                by("reset-connection-interval", "", "`reconnect_after`; 0 means never"),
                 same("compression-type", "none", "compression", As::OneOf(COMPRESSION)),
                 same("compression-level", "6", "compression_level", As::Count),
                 ignored("maxIoWorkers", "", "connections need no threads"),
@@ -43,13 +48,8 @@ pub(super) const ROWS: &[Row] = &[
         &["org.apache.flume.sink.ThriftSink"],
         Becomes::Kind("thrift"),
         &[
+            RPC,
             &[
-                by("hostname", "*", "`address`, with the port"),
-                by("port", "*", "`address`, with `hostname`"),
-                set("batch-size", "100", "events_max", As::Count),
-                set("connect-timeout", "20000", "connect_timeout", As::Millis),
-                set("request-timeout", "20000", "timeout", As::Millis),
-                by("reset-connection-interval", "", "`reconnect_after`; 0 means never"),
                 by("connection-reset-interval", "", "`reconnect_after`; 0 means never"),
                 ignored("maxConnections", "5", "the client opens connections as needed"),
                 same("protocol", "compact", "protocol", As::OneOf(PROTOCOL)),
@@ -64,9 +64,13 @@ pub(super) const ROWS: &[Row] = &[
         &["org.apache.flume.sink.RollingFileSink"],
         Becomes::Kind("file_roll"),
         &[&[
-            by("sink.directory", "*", "`directory`; a relative one is below the working directory"),
+            by("sink.directory", "*", "`directory`; relative paths start at the working directory"),
             same("sink.rollInterval", "30", "roll_interval", As::Seconds),
-            by("sink.pathManager", "DEFAULT", "names hold milliseconds, as with `DEFAULT`"),
+            by(
+                "sink.pathManager",
+                "DEFAULT",
+                "file names contain milliseconds since 1970, as with `DEFAULT`",
+            ),
             same("sink.pathManager.prefix", "", "prefix", As::Text),
             same("sink.pathManager.extension", "", "extension", As::Text),
             by("sink.serializer", "TEXT", "`encoder`"),

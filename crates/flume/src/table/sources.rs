@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Row] = &[
             &[
                 by("max-line-length", "512", "`framing.chars_max`: characters, with the line end"),
                 same("ack-every-event", "true", "ack_every_event", As::Flag),
-                by("encoding", "UTF-8", "bodies keep their bytes; other values need a decision"),
+                by("encoding", "UTF-8", "`charset`; without it bodies keep their bytes"),
             ],
         ],
     ),
@@ -256,7 +256,7 @@ const SPOOLDIR: &[Key] = &[
     same("consumeOrder", "oldest", "consume_order", As::OneOf(ORDER)),
     same("pollDelay", "500", "poll_delay", As::Millis),
     same("recursiveDirectorySearch", "false", "recursive", As::Flag),
-    ignored("maxBackoff", "4000", "the source waits until the channel has room"),
+    ignored("maxBackoff", "4000", "the source waits until the channel has free capacity"),
     by("inputCharset", "UTF-8", "`charset`; ignored if the deserializer reads bytes"),
     set("decodeErrorPolicy", "FAIL", "decode_error_policy", As::OneOf(DECODE)),
     by("deserializer", "LINE", "`decoder`"),

@@ -108,13 +108,13 @@ impl Translator<'_> {
             selector.set("policy", plain(&policy, &place));
         }
         let Some(prop) = prop else { return };
-        let text = "the source reads again after a crash, so a hash of each event decides, and \
-                    spreads events as evenly";
+        let text = "the source reads events again after a crash, so a hash of each event selects \
+                    its channel; the events are spread as evenly";
         match (is_known, is_free) {
             (true, true) => self.carried(&prop, target, "selector.policy"),
             (true, false) => self.add(Outcome::Differs, &prop, text),
             (false, _) => {
-                let what = "policies of your own are not run: choose `hash`, `round_robin` or \
+                let what = "custom policies are not supported: use `hash`, `round_robin` or \
                             `random`";
                 self.add(Outcome::Decision, &prop, what);
             }
@@ -172,7 +172,8 @@ impl Translator<'_> {
             made.extend(self.interceptor(&mut one, &below));
         }
         for prop in &own.props {
-            let why = "it is of no interceptor that the source lists; Flume passes it over too";
+            let why = "the source does not list this interceptor; Flume also skips it; list it in \
+                       `interceptors`, or remove the key";
             self.add(Outcome::Ignored, prop, why);
         }
         made
@@ -184,8 +185,8 @@ impl Translator<'_> {
         match row.map(|row| row.name) {
             Some("host") => {
                 let is_address = !bag.value("useIP", "true").eq_ignore_ascii_case("false");
-                let text = "the header gets the host's name and not its IP address; paths and \
-                            selectors that use it change";
+                let text = "the header contains the host name instead of the IP address, so paths \
+                            and selectors that use it change";
                 match bag.take("useIP") {
                     Some(prop) if is_address => self.add(Outcome::Differs, &prop, text),
                     Some(prop) => self.add(Outcome::Carried, &prop, "the name of the host"),
@@ -220,10 +221,14 @@ impl Translator<'_> {
         };
         self.rest(bag);
         for prop in id.iter().chain([&file]) {
-            self.add(Outcome::Carried, prop, "its commands are interceptors");
+            self.add(Outcome::Carried, prop, "each command becomes an interceptor");
         }
         if let Some(name) = &file.text.unset {
-            self.add(Outcome::Decision, &file, format!("`{name}` has no value here"));
+            self.add(
+                Outcome::Decision,
+                &file,
+                format!("the variable `{name}` is not set on this host; set it and convert again"),
+            );
             return Vec::new();
         }
         let path = file.text.value.clone();
@@ -253,14 +258,17 @@ impl Translator<'_> {
                     self.carried(&prop, target, "names");
                 }
                 false => {
-                    let what = format!("the separator `{divider}` is not read: list the names");
+                    let what = format!(
+                        "the separator `{divider}` is not supported: list the names in `withName` \
+                         or separate them with commas"
+                    );
                     self.add(Outcome::Decision, &prop, what);
                 }
             }
             place = prop.place;
         }
         if let Some(prop) = separator {
-            self.add(Outcome::Carried, &prop, "how `fromList` is divided");
+            self.add(Outcome::Carried, &prop, "the separator of `fromList`");
         }
         if !names.is_empty() {
             settings.set("names", list(names.iter().map(String::as_str), &place));
@@ -300,10 +308,11 @@ impl Translator<'_> {
                     }
                     (None, true) => self.missing(&one, "pattern"),
                     (_, false) if class == "default" || is(PASS) => {
-                        self.add(Outcome::Carried, kind, "the group as it is");
+                        self.add(Outcome::Carried, kind, "the value of the group, unchanged");
                     }
                     (_, false) => {
-                        let what = "serializers of your own are not run";
+                        let what = "custom serializers are not supported: remove the serializer, \
+                                    or write a component";
                         self.add(Outcome::Decision, kind, what);
                     }
                 }
@@ -312,7 +321,7 @@ impl Translator<'_> {
             made.push(serializer);
         }
         for prop in &own.props {
-            self.add(Outcome::Ignored, prop, "it is of no serializer that is listed");
+            self.add(Outcome::Ignored, prop, "`serializers` does not list this serializer");
         }
         settings.set("serializers", Settings::list(made));
     }

@@ -56,10 +56,10 @@ impl Translator<'_> {
         let (mut made, mut joined) = (Vec::new(), Joined::default());
         for Named { name, mut bag } in all {
             if !used.has(&name) {
-                let why = "no source and no sink uses it; Flume skips it too";
+                let why = "no source or sink uses this channel; Flume also skips it; remove it";
                 self.report.add(Outcome::Ignored, &bag.place, &bag.path, why);
                 for prop in &bag.props {
-                    self.add(Outcome::Ignored, prop, "its component is not used");
+                    self.add(Outcome::Ignored, prop, "the component of this key is not used");
                 }
                 continue;
             }
@@ -91,7 +91,8 @@ impl Translator<'_> {
             let is_drained =
                 used.by_sinks.contains(&name) || row.is_none_or(|row| row.name == "kafka");
             if !is_drained {
-                let what = "no sink drains it, so it fills up and stops its sources: add a sink";
+                let what = "no sink reads from this channel, so it fills up and stops its sources: \
+                            add a sink";
                 self.report.add(Outcome::Decision, &place, &bag.path, what);
             }
             self.rest(&bag);
@@ -111,12 +112,13 @@ impl Translator<'_> {
                 events
             }
             (Ok(_), Some(prop)) => {
-                let text = format!("it is not above 0: {default} events, Flume's default");
+                let text =
+                    format!("must be greater than 0; using {default} events, the default of Flume");
                 self.add(Outcome::Differs, prop, text);
                 value::count(default).unwrap_or_default()
             }
             (Err(problem), Some(prop)) if row == "memory" && prop.text.unset.is_none() => {
-                let text = format!("{problem}: {default} events, Flume's default");
+                let text = format!("{problem}; using {default} events, the default of Flume");
                 self.add(Outcome::Differs, prop, text);
                 value::count(default).unwrap_or_default()
             }
@@ -131,7 +133,8 @@ impl Translator<'_> {
             match value::unsigned(&prop.text.value) {
                 Ok(bytes) if bytes < CAPACITY_MIN => {
                     let text = format!(
-                        "`{target}.capacity` is {}: the largest batch of a source has to fit",
+                        "`{target}.capacity` is raised to {}, so that the largest batch of a \
+                         source fits",
                         value::bytes(CAPACITY_MIN)
                     );
                     capacity = CAPACITY_MIN;
@@ -182,14 +185,16 @@ impl Translator<'_> {
         for name in ["checkpointDir", "dataDirs"] {
             if let Some(prop) = bag.take(name) {
                 let where_to = format!("{}/channels", self.options.data_dir);
-                let why = format!("the channel is below the agent's data directory, {where_to}");
+                let why = format!(
+                    "the channel stores its files in the data directory of the agent: {where_to}"
+                );
                 self.add(Outcome::Ignored, &prop, why);
             }
         }
         let sealed = bag.below("encryption.");
         for prop in &sealed.props {
-            let what = "Flume's key store is not read: make a key file, and name it in the table \
-                        `encryption` of the channel";
+            let what = "the key store of Flume cannot be read: create a key file and set \
+                        `encryption.key_file` of the channel";
             self.add(Outcome::Decision, prop, what);
         }
         if let Some(first) = sealed.props.first() {
@@ -208,7 +213,7 @@ impl Translator<'_> {
             self.drop(
                 bag,
                 &["memoryCapacity", "byteCapacity", "avgEventSize"],
-                "no event is in memory",
+                "the channel keeps no events in memory",
             );
             self.capacity(bag, settings, ("overflowCapacity", "100000000"), target, "");
             return self.file(bag, settings, target, "");
@@ -225,7 +230,7 @@ impl Translator<'_> {
             return self.drop(
                 bag,
                 &["overflowCapacity", "checkpointDir", "dataDirs"],
-                "no event is on disk",
+                "no effect: with `overflowCapacity = 0` the channel keeps no events on disk",
             );
         }
         settings.set("memory", plain(&value::bytes(memory), &place));

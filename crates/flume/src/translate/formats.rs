@@ -52,9 +52,9 @@ impl Translator<'_> {
                 Some(prop) => self.schema(&prop, &mut encoder, &target),
                 None => {
                     let text = format!(
-                        "URLs that events state in `flume.avro.schema.url` are not fetched: \
-                         `[{target}.schemas]` has the schema behind each of them. Texts in \
-                         `flume.avro.schema.literal` are taken"
+                        "the schemas behind URLs in the header `flume.avro.schema.url` are not \
+                         fetched: list the schema of each URL in `[{target}.schemas]`. Schemas in \
+                         `flume.avro.schema.literal` are supported"
                     );
                     kind.into_iter().for_each(|kind| self.add(Outcome::Differs, &kind, &*text));
                 }
@@ -79,23 +79,31 @@ impl Translator<'_> {
         let path = url.strip_prefix("file://").or_else(|| url.strip_prefix("file:"));
         let Some(path) = path.filter(|path| path.starts_with('/')) else {
             let what = format!(
-                "schemas are not fetched: copy the file to each host, and name it by `schema = \
+                "schemas are not fetched: copy the file to each host, and set `schema = \
                  \"${{file:/etc/app.avsc}}\"` in `[{target}]`"
             );
             return self.add(Outcome::Decision, prop, what);
         };
-        match self
-            .world
-            .file(path)
-            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| format!("{path} is no UTF-8")))
-        {
+        match self.world.file(path).and_then(|bytes| {
+            String::from_utf8(bytes)
+                .map_err(|_| format!("{path} is not UTF-8; convert the schema to UTF-8"))
+        }) {
             Ok(value) => {
                 let written = Some(format!("${{file:{path}}}"));
                 let text = Text { value, written, unset: None };
                 encoder.set("schema", value::text(&text, &prop.place));
                 self.carried(prop, target, "schema");
             }
-            Err(problem) => self.add(Outcome::Decision, prop, format!("the schema: {problem}")),
+            Err(problem) => {
+                self.add(
+                    Outcome::Decision,
+                    prop,
+                    format!(
+                        "cannot read the schema: {problem}; copy the file to this host, or set \
+                         `schema` of the encoder"
+                    ),
+                );
+            }
         }
     }
 
@@ -120,7 +128,7 @@ impl Translator<'_> {
                     self.carried(prop, &target, "write_format");
                 }
                 _ => {
-                    let what = "values are `Writable` or `Text`; custom classes are not supported";
+                    let what = "must be `Writable` or `Text`; custom classes are not supported";
                     self.add(Outcome::Decision, prop, what);
                 }
             }
@@ -132,7 +140,11 @@ impl Translator<'_> {
         let mut unused = bag.below("serializer.").props;
         unused.extend(bag.take("serializer"));
         for prop in unused {
-            self.add(Outcome::Ignored, &prop, "a sequence file has no serializer");
+            self.add(
+                Outcome::Ignored,
+                &prop,
+                "no effect: a sequence file has no serializer; remove the key",
+            );
         }
         shortened(encoder)
     }
@@ -194,7 +206,8 @@ impl Translator<'_> {
             match is_utf8(&prop.text.value) {
                 true => self.add(Outcome::Carried, &prop, "bodies are UTF-8"),
                 false => {
-                    let what = "bodies become UTF-8: what reads them has to encode them";
+                    let what = "bodies become UTF-8 and are not encoded in this charset: change \
+                                the readers of the data, or use UTF-8";
                     self.add(Outcome::Decision, &prop, what);
                 }
             }
@@ -233,7 +246,7 @@ impl Translator<'_> {
     ) {
         let Some(prop) = bag.take("inputCharset") else { return };
         if !is_text {
-            let why = "the deserializer reads bytes, in Flume too";
+            let why = "no effect: the deserializer reads bytes, as in Flume";
             return self.add(Outcome::Ignored, &prop, why);
         }
         settings.set("charset", text_of(&prop));

@@ -64,7 +64,8 @@ impl Translator<'_> {
         let channels: Vec<&Prop> = of_group.filter_map(|it| it.channel.as_ref()).collect();
         let first = *channels.first()?;
         if channels.iter().any(|it| it.text.value != first.text.value) {
-            let what = "its sinks have several channels: a group here empties one channel";
+            let what = "the sinks of the group have different channels, but a group reads from one \
+                        channel: make one group for each channel";
             self.report.add(Outcome::Decision, &bag.place, &bag.path, what);
         }
         Some(first.clone())
@@ -95,8 +96,8 @@ impl Translator<'_> {
                 return (None, true);
             }
             "default" => {
-                let what = "the default processor has one sink; Flume refuses it: take `failover` \
-                            or `load_balance`";
+                let what = "the default processor supports only one sink, and Flume rejects this \
+                            group: use `failover` or `load_balance`";
                 self.report.add(Outcome::Decision, &place, &bag.path, what);
             }
             "failover" => self.priorities(&mut own, &mut settings, members, &target),
@@ -133,12 +134,17 @@ impl Translator<'_> {
         for prop in &given.props {
             match value::count(&prop.text.value) {
                 _ if !members.contains(&prop.name) => {
-                    self.add(Outcome::Ignored, prop, "the group has no sink of this name");
+                    self.add(
+                        Outcome::Ignored,
+                        prop,
+                        "the group has no sink with this name, so the key has no effect; correct \
+                         the name, or remove the key",
+                    );
                 }
                 Ok(priority) => {
                     if seen.contains(&priority) {
-                        let text = "sinks of the same priority share the work; Flume drops all \
-                                    but one of them in silence";
+                        let text = "sinks with the same priority share the events; Flume silently \
+                                    uses only one of them";
                         self.add(Outcome::Differs, prop, text);
                     }
                     seen.push(priority);
@@ -173,7 +179,7 @@ impl Translator<'_> {
                 self.carried(&prop, target, "policy");
             }
             _ => {
-                let what = "selectors of your own are not run: `round_robin` or `random`";
+                let what = "custom selectors are not supported: use `round_robin` or `random`";
                 self.add(Outcome::Decision, &prop, what);
             }
         }
@@ -215,7 +221,10 @@ impl Translator<'_> {
         {
             let one = drains[*first].made.name.clone();
             for at in rest {
-                let text = format!("sink `{one}` does its work: one sink writes side by side");
+                let text = format!(
+                    "merged into the identical sink `{one}`, which writes several files in \
+                     parallel"
+                );
                 let drain = &drains[*at];
                 self.report.add(Outcome::Differs, &drain.made.place, &drain.key, text);
             }
@@ -228,7 +237,7 @@ impl Translator<'_> {
         }
         let name = format!("{channel}-sinks");
         let text = format!(
-            "the sinks of channel `{channel}` share its events, so they are the group `{name}`"
+            "the sinks of channel `{channel}` share its events, so they become the group `{name}`"
         );
         self.report.add(Outcome::Differs, &place, &drains[*first].key, text);
         let mut group = Settings::at(Value::Table(Vec::new()), place.clone());
@@ -266,8 +275,8 @@ impl Translator<'_> {
                 priorities.set(name, number(highest, place));
             }
             let text = format!(
-                "it shares the events of the channel with the group `{}`, so it is a member of \
-                 that group{}",
+                "the sink shares the events of the channel with the group `{}`, so it becomes a \
+                 member of that group{}",
                 group.name,
                 if highest.is_some() { ", with its highest priority" } else { "" }
             );
@@ -289,8 +298,8 @@ impl Translator<'_> {
     /// Several groups would each get all events.
     fn several_at(&mut self, channel: &str, names: &[String], place: &Place) {
         let what = format!(
-            "`{}` share the events of channel `{channel}` in Flume, and would each get all of them \
-             here: make one group of them, or give each a channel",
+            "`{}` share the events of channel `{channel}` in Flume, but each would receive all \
+             events in Aqueduct: combine them into one group, or use one channel for each",
             names.join("`, `")
         );
         self.report.add(Outcome::Decision, place, &format!("channel {channel}"), what);

@@ -4,7 +4,7 @@ use pipeline::Settings;
 use pipeline::settings::Value;
 use regex::Regex;
 
-use super::kafka::put_in;
+use super::value::put_in;
 use super::{Translator, java_regex, list, plain, put};
 use crate::agent::Bag;
 use crate::hadoop;
@@ -45,14 +45,19 @@ impl Translator<'_> {
         match &serializer {
             Some(prop) if is_known => self.carried(prop, target, "columns"),
             Some(prop) => {
-                let what = "classes of Java are not run here: write `row_key`, `columns` and \
+                let what = "Java classes are not supported: set `row_key`, `columns` and \
                             `counters`";
                 self.add(Outcome::Decision, prop, what);
             }
             None => {}
         }
         for prop in own.props {
-            self.add(Outcome::Ignored, &prop, "its serializer has no such key");
+            self.add(
+                Outcome::Ignored,
+                &prop,
+                "the serializer does not read this key, so it has no effect in Flume either; \
+                 remove it",
+            );
         }
     }
 
@@ -71,7 +76,7 @@ impl Translator<'_> {
         let key = format!("{}.zookeeperQuorum", bag.path);
         let property = |name| hadoop::hbase_property(self.world, name);
         let Some(hosts) = property("hbase.zookeeper.quorum") else {
-            let what = "the key is missing, and no hbase-site.xml in HBASE_CONF_DIR has \
+            let what = "the key is missing, and HBASE_CONF_DIR contains no hbase-site.xml with \
                         `hbase.zookeeper.quorum`: set one of them, or `masters`";
             return self.report.add(Outcome::Decision, &bag.place, &key, what);
         };
@@ -181,20 +186,25 @@ fn mismatch(pattern: &str, columns: &[String], key: Option<usize>) -> Option<Str
     let compiled = match Regex::new(pattern) {
         Ok(compiled) => compiled,
         Err(_) => {
-            let what = "it has a part of Java's patterns that ours lack, such as a look-around: \
-                        write `pattern` anew";
+            let what = "the expression has a construct that is not supported, such as look-around: \
+                        rewrite `pattern`";
             return Some(what.to_owned());
         }
     };
     let (groups, names) = (compiled.captures_len() - 1, columns.len());
     if groups != names {
         return Some(format!(
-            "it has {groups} groups, and `colNames` has {names} columns: Flume drops every event"
+            "the expression has {groups} groups, but `colNames` has {names} columns, so Flume \
+             drops every event: make the numbers equal"
         ));
     }
     let is_named = |at: usize| columns.get(at).is_some_and(|it| it.eq_ignore_ascii_case(ROW_KEY));
-    key.filter(|at| !is_named(*at))
-        .map(|at| format!("`rowKeyIndex` is {at}, and this column of `colNames` is not {ROW_KEY}"))
+    key.filter(|at| !is_named(*at)).map(|at| {
+        format!(
+            "`rowKeyIndex` is {at}, but this column of `colNames` is not {ROW_KEY}: correct one \
+             of them"
+        )
+    })
 }
 
 #[cfg(test)]

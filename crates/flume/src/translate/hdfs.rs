@@ -77,8 +77,8 @@ impl Translator<'_> {
             let head = text.split('%').next().unwrap_or_default();
             let head = head.trim_end_matches(['-', '_', '.', '=']);
             if text.contains('%') {
-                let what = "file names have no escapes, so events of several values share a file: \
-                            move the escapes to a directory of the path";
+                let what = "file names cannot have escapes, so events with different values share \
+                            a file: move the escapes to a directory of the path";
                 self.add(Outcome::Differs, &prop, what);
                 if is_prefix(head) {
                     settings.set("file_prefix", plain(head, &prop.place));
@@ -90,8 +90,8 @@ impl Translator<'_> {
                 self.carried(&prop, target, "url");
             } else {
                 let what = format!(
-                    "file names have only letters, digits and `.`, `_`, `=`, `-`, and do not begin \
-                     with `_` or `.`: they begin with `{FILE_PREFIX}`"
+                    "a file name may only have letters, digits and `.`, `_`, `=`, `-`, and must \
+                     not begin with `_` or `.`: using the prefix `{FILE_PREFIX}`"
                 );
                 self.add(Outcome::Differs, &prop, what);
             }
@@ -105,7 +105,7 @@ impl Translator<'_> {
                 settings.set("file_suffix", value::text(&prop.text, &prop.place));
                 self.carried(&prop, target, "file_suffix");
             } else {
-                let what = "files end as their format and codec say: readers go by that";
+                let what = "the format and the codec set the extension, which readers need";
                 self.add(Outcome::Differs, &prop, what);
             }
         }
@@ -124,7 +124,8 @@ impl Translator<'_> {
                 }
             }
             (Some(one), None) | (None, Some(one)) => {
-                let what = "Kerberos needs `hdfs.kerberosPrincipal` and `hdfs.kerberosKeytab`";
+                let what = "Kerberos needs both `hdfs.kerberosPrincipal` and \
+                            `hdfs.kerberosKeytab`: set the other key";
                 self.add(Outcome::Decision, &one, what);
             }
             (None, None) => {}
@@ -143,9 +144,9 @@ impl Translator<'_> {
             true => match hadoop::default_fs(self.options, self.world) {
                 Some(store) => text.map(|path| format!("{store}{path}")),
                 None => {
-                    let what = "the path names no file system: set `fs.defaultFS` in the \
-                                core-site.xml of HADOOP_CONF_DIR, or name the NameNode by \
-                                `--default-fs hdfs://HOST:PORT` or in the path";
+                    let what = "the path has no file system: set `fs.defaultFS` in core-site.xml \
+                                of HADOOP_CONF_DIR, pass `--default-fs hdfs://HOST:PORT`, or write \
+                                the NameNode into the path";
                     self.add(Outcome::Decision, path, what);
                     text.map(|path| format!("hdfs://namenode:8020{path}"))
                 }
@@ -156,8 +157,8 @@ impl Translator<'_> {
         let text = match bucket {
             None => text,
             Some(rest) => {
-                let what = "the keys and the endpoint of Hadoop's configuration are not read: set \
-                            them in `s3`, or in the environment";
+                let what = "the S3 keys and endpoint of core-site.xml are not used: set them in \
+                            `s3` of the sink (`access_key`, `secret_key`, `endpoint`)";
                 self.add(Outcome::Differs, path, what);
                 text.map(|_| format!("s3://{rest}"))
             }
@@ -166,12 +167,12 @@ impl Translator<'_> {
             && !SCHEMES.contains(&scheme)
         {
             let stores = SCHEMES.join(", ");
-            let what = format!("`{scheme}` is not a store that can be written; there are {stores}");
+            let what = format!("the store `{scheme}` is not supported; use one of {stores}");
             self.add(Outcome::Decision, path, what);
         }
         settings.set("url", value::text(&text, &path.place));
         if text.value.contains("%{") {
-            let text = "`url`; `/` and blanks in values of headers are percent-encoded";
+            let text = "`url`; slashes and spaces in values of headers are percent-encoded";
             return self.add(Outcome::Carried, path, text);
         }
         self.carried(path, target, "url");
@@ -188,13 +189,13 @@ impl Translator<'_> {
             .or_else(|| self.world.variable("USER"))
             .or_else(|| self.world.variable("LOGNAME"));
         let Some(user) = user else {
-            let what = "it is relative to the home directory of the agent's user, and USER is not \
-                        set: write `/user/NAME/…`";
+            let what = "the path is relative to the home directory of the user of the agent, but \
+                        USER is not set: write `/user/NAME/…`";
             self.add(Outcome::Decision, path, what);
             return text.map(|path| format!("/{path}"));
         };
         let text = text.map(|path| format!("/user/{user}/{path}"));
-        let what = format!("the path is relative, so it is `{}`", text.value);
+        let what = format!("the path is relative and becomes `{}`", text.value);
         self.add(Outcome::Differs, path, what);
         text
     }
@@ -231,12 +232,15 @@ impl Translator<'_> {
         }
         if !small.is_empty() {
             let small = small.join(", ");
-            let text = format!("files are many and small: {small}; a file has at least one batch");
+            let text = format!(
+                "many small files, because {small}; raise these limits (a file contains at least \
+                 one batch)"
+            );
             self.report.add(Outcome::Advice, &place, &format!("{}.hdfs.roll*", bag.path), text);
         }
         for (name, setting, off) in [
-            ("hdfs.rollInterval", "roll.age_max", "a file is closed after 6 h at the latest"),
-            ("hdfs.rollSize", "roll.size_max", "a file has at most the size of a block"),
+            ("hdfs.rollInterval", "roll.age_max", "no limit in Flume; here 6 h at most"),
+            ("hdfs.rollSize", "roll.size_max", "a file ends at the block size"),
             ("hdfs.rollCount", "roll.count_max", ""),
             ("hdfs.idleTimeout", "roll.idle_max", ""),
         ] {
@@ -285,18 +289,18 @@ impl Translator<'_> {
             }
         }
         if let Some(prop) = &written {
-            self.add(Outcome::Ignored, prop, "it counts for sequence files alone");
+            self.add(Outcome::Ignored, prop, "no effect: applies only to SequenceFile; remove it");
         }
         let encoder = self.encoder(bag, "serializer", target);
         settings.set("encoder", encoder);
         match (name.as_str(), codec) {
             ("datastream", Some(codec)) => {
-                let what = "Flume refuses a codec with `DataStream`: take `CompressedStream`, or \
-                            remove it";
+                let what = "Flume rejects a codec with `DataStream`: use `CompressedStream`, or \
+                            remove the codec";
                 self.add(Outcome::Decision, &codec, what);
             }
             ("compressedstream", None) => {
-                let what = "Flume refuses `CompressedStream` without `hdfs.codeC`: name a codec";
+                let what = "Flume rejects `CompressedStream` without `hdfs.codeC`: set a codec";
                 self.add(Outcome::Decision, &key, what);
             }
             (_, Some(codec)) => self.codec(&codec, settings, target),

@@ -1,5 +1,5 @@
 //! A login module of Java (JAAS), as the property `sasl.jaas.config` has it:
-//! `MODULE required NAME="VALUE" … ;`. Pure.
+//! `MODULE required NAME="VALUE" … ;`, and files with entries `NAME { MODULE … ; };`. Pure.
 
 /// The credentials of a client.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,6 +80,19 @@ pub(super) fn login(jaas: &str) -> Option<Login<'_>> {
     }
 }
 
+/// Returns the content of an entry in a file.
+pub(super) fn entry<'a>(file: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = file;
+    while let Some((before, behind)) = rest.split_once('{') {
+        let (content, later) = behind.split_once('}')?;
+        if before.trim_start_matches([';', ' ', '\t', '\r', '\n']).trim_end() == name {
+            return Some(content);
+        }
+        rest = later;
+    }
+    None
+}
+
 /// Names and values; a value may stand without quotes.
 fn options_of(text: &str) -> Option<Vec<(&str, &str)>> {
     let (mut options, mut rest) = (Vec::new(), text.trim_start());
@@ -101,6 +114,16 @@ fn options_of(text: &str) -> Option<Vec<(&str, &str)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_of_a_file_is_found_by_its_name() {
+        let file = "Client {\n x required a=b;\n};\nKafkaClient {\n  x.PlainLoginModule required \
+                    username=\"u\"\n  password=\"p\";\n};\n";
+        let found = entry(file, "KafkaClient").and_then(login);
+        assert_eq!(found, Some(Login::User { user: "u", password: "p" }));
+        assert_eq!(entry(file, "KafkaServer"), None);
+        assert_eq!(entry("KafkaClient {", "KafkaClient"), None);
+    }
 
     #[test]
     fn a_login_module_is_read_unless_a_part_of_it_stands_elsewhere() {

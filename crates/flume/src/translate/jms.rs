@@ -14,17 +14,30 @@ const SPEAK_AMQP: &[&str] = &["org.apache.activemq.", "org.apache.qpid."];
 const OPEN_WIRE: &[(&str, &str)] =
     &[("tcp://", "amqp"), ("nio://", "amqp"), ("ssl://", "amqps"), ("nio+ssl://", "amqps")];
 
+/// Returns `true` if only a client of JMS understands these keys: the broker does not speak AMQP
+/// 1.0, or its address and names are in JNDI, or a converter is set.
+pub(super) fn needs_client(bag: &Bag) -> bool {
+    let has =
+        |name: &str, fits: fn(&str) -> bool| bag.get(name).is_some_and(|it| !fits(&it.text.value));
+    has("initialContextFactory", |it| SPEAK_AMQP.iter().any(|begin| it.starts_with(begin)))
+        || has("providerURL", |it| urls(it).is_ok())
+        || has("destinationName", |it| !it.contains('?'))
+        || has("destinationLocator", |it| it.eq_ignore_ascii_case("CDI"))
+        || has("converter.type", |it| it.eq_ignore_ascii_case("DEFAULT"))
+        || has("converter.charset", |it| it.eq_ignore_ascii_case("UTF-8"))
+}
+
 impl Translator<'_> {
     pub(super) fn jms_source(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         match bag.take("initialContextFactory") {
             None => self.missing(bag, "initialContextFactory"),
             Some(prop) if SPEAK_AMQP.iter().any(|it| prop.text.value.starts_with(it)) => {
-                self.add(Outcome::Ignored, &prop, "the broker speaks AMQP 1.0 by itself");
+                self.add(Outcome::Ignored, &prop, "not needed: this broker supports AMQP 1.0");
             }
             Some(prop) => {
-                let what = "the broker behind this class needs a connector for AMQP 1.0, as IBM MQ \
-                            and Solace have one: write its address as `broker.urls`; for a broker \
-                            without one let a Flume agent with an `avro` sink stand between";
+                let what = "the broker needs a connector for AMQP 1.0, which IBM MQ and Solace \
+                            have: set `broker.urls` to its address; for a broker without a \
+                            connector, keep a Flume agent with an `avro` sink in between";
                 self.add(Outcome::Decision, &prop, what);
             }
         }
@@ -36,8 +49,8 @@ impl Translator<'_> {
                 match prop.text.value.contains('?') {
                     false => self.carried(&prop, target, "address"),
                     true => {
-                        let what = "options after `?` belong to ActiveMQ's client: leave them \
-                                    out";
+                        let what = "options after `?` apply only to the client of ActiveMQ: remove \
+                                    them";
                         self.add(Outcome::Decision, &prop, what);
                     }
                 }
@@ -65,9 +78,9 @@ impl Translator<'_> {
             false => self.carried(&prop, target, "broker.urls"),
             true => {
                 let text = format!(
-                    "`{target}.broker.urls = {named:?}`: OpenWire is not spoken, and the port is \
-                     the usual one of AMQP; look whether the broker has that connector (Artemis \
-                     takes AMQP at 61616 too)"
+                    "`{target}.broker.urls = {named:?}`: OpenWire is not supported, so this is the \
+                     default port of AMQP; check that the broker has an AMQP connector on it \
+                     (Artemis also accepts AMQP on 61616)"
                 );
                 self.add(Outcome::Differs, &prop, text);
             }
@@ -118,7 +131,7 @@ fn urls(provider: &str) -> Result<Vec<Url>, String> {
     let all = inner.split(',').map(str::trim).filter(|url| !url.is_empty()).map(url);
     let all = all.collect::<Result<Vec<_>, _>>()?;
     match all.is_empty() {
-        true => Err("it names no broker: write its addresses as `broker.urls`".into()),
+        true => Err("the URL has no broker: set `broker.urls` to its addresses".into()),
         false => Ok(all),
     }
 }
@@ -133,8 +146,8 @@ fn url(url: &str) -> Result<Url, String> {
     };
     let Some((address, scheme)) = OPEN_WIRE.iter().find_map(of_scheme) else {
         return Err(format!(
-            "`{url}` is not the address of a broker: write the address of its AMQP connector as \
-             `broker.urls`, for example \"amqp://broker-1:5672\""
+            "`{url}` is not the address of a broker: set `broker.urls` to the address of its AMQP \
+             connector, for example \"amqp://broker-1:5672\""
         ));
     };
     let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
@@ -144,7 +157,10 @@ fn url(url: &str) -> Result<Url, String> {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::settings::Place;
+
     use super::*;
+    use crate::lookup::Text;
 
     fn texts(provider: &str) -> Result<Vec<String>, String> {
         Ok(urls(provider)?.into_iter().map(|url| url.text).collect())
@@ -159,6 +175,25 @@ mod tests {
         assert_eq!(texts("failover:tcp://a:1,tcp://b:2").unwrap().len(), 2);
         assert_eq!(texts("amqp://a:5679?amqp.x=1").unwrap(), ["amqp://a:5679"]);
         assert!(!urls("amqp://a:5679").unwrap()[0].is_guessed);
+    }
+
+    #[test]
+    fn jndi_and_converters_need_a_client() {
+        let needs = |name: &str, value: &str| {
+            let (key, name) = (name.to_owned(), name.to_owned());
+            let place = Place::default();
+            let prop = Prop { key, name, text: Text::plain(value), place: place.clone() };
+            needs_client(&Bag { path: "a.sources.s".to_owned(), place, props: vec![prop] })
+        };
+        let ours = "org.apache.activemq.artemis.jndi.ActiveMQInitialContextFactory";
+        assert!(!needs("initialContextFactory", ours));
+        assert!(needs("initialContextFactory", "com.sun.jndi.fscontext.RefFSContextFactory"));
+        assert!(!needs("providerURL", "tcp://mq:61616"));
+        assert!(needs("providerURL", "file:///var/mqm/jndi"));
+        assert!(needs("destinationName", "ORDERS?consumer.prefetchSize=1"));
+        assert!(!needs("destinationLocator", "CDI") && needs("destinationLocator", "JNDI"));
+        assert!(needs("converter.type", "com.example.MapConverter"));
+        assert!(!needs("converter.charset", "utf-8") && needs("converter.charset", "UTF-16"));
     }
 
     #[test]

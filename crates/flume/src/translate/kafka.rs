@@ -2,7 +2,8 @@
 
 use pipeline::Settings;
 
-use super::jaas::{Login, OAUTH_MODULE, login};
+use super::jaas::{Login, OAUTH_MODULE, entry, login};
+use super::value::put_in;
 use super::{Translator, flag, list, plain, text_of};
 use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
@@ -71,9 +72,9 @@ const OAUTH: &str = "OAUTHBEARER";
 const TOKEN_URL: &str = "sasl.oauthbearer.token.endpoint.url";
 const FETCHING: &str = "OAuthBearerLoginCallbackHandler";
 const HANDLERS: &[&str] = &["sasl.login.callback.handler.class", "sasl.login.class"];
-const TOKEN: &str = "of a server of tokens the URL and a login module with `clientId` and \
-                     `clientSecret` are read: set the table `oauth`, or write the token into a \
-                     file, name it by `token_file`, and have it written anew before it expires";
+const TOKEN: &str = "a token login needs the URL of the token server and a login module with \
+                     `clientId` and `clientSecret`: set the table `oauth`, or set `token_file` to \
+                     a file whose token is replaced before it expires";
 
 /// Constructs of Java's regular expressions that POSIX does not have.
 const JAVA_ONLY: &[&str] = &["\\d", "\\D", "\\p", "\\b", "\\Q", "(?", "*?", "+?", "??", "&&"];
@@ -108,8 +109,8 @@ impl Translator<'_> {
         self.brokers(bag, settings, target, &["brokerList"]);
         let topic = self.first(bag, target, &["kafka.topic", "topic"], "topic");
         if let Some(prop) = topic.as_ref().filter(|prop| prop.text.value.contains("%{")) {
-            let what = "a topic has no escapes: set `topic_header` to the header, and `topic` to \
-                        the topic of events without it";
+            let what = "escapes in a topic are not supported: set `topic_header` to the header, \
+                        and `topic` to the topic of events without it";
             self.add(Outcome::Decision, prop, what);
         }
         let named = || plain("default-flume-topic", &bag.place);
@@ -139,14 +140,18 @@ impl Translator<'_> {
         let zookeeper = bag.take("zookeeperConnect");
         let Some(prop) = found.first() else {
             let Some(zookeeper) = zookeeper else { return self.missing(bag, names[0]) };
-            let what = "brokers are not looked up in ZooKeeper: name them in \
+            let what = "brokers cannot be looked up in ZooKeeper: list them in \
                         `kafka.bootstrap.servers`";
             return self.add(Outcome::Decision, &zookeeper, what);
         };
         settings.set("brokers", words(prop));
         found.iter().for_each(|prop| self.carried(prop, target, "brokers"));
         if let Some(prop) = zookeeper {
-            self.add(Outcome::Ignored, &prop, "brokers are named, and offsets are in Kafka");
+            self.add(
+                Outcome::Ignored,
+                &prop,
+                "not needed: the brokers are listed, and offsets are in Kafka",
+            );
         }
     }
 
@@ -177,7 +182,7 @@ impl Translator<'_> {
             (None, None) => Vec::new(),
         };
         others.into_iter().for_each(|prop| {
-            self.add(Outcome::Ignored, prop, "another key names the topics");
+            self.add(Outcome::Ignored, prop, "no effect: another topic key applies; remove this");
         });
         if let Some(prop) = pattern {
             // Flume's has to match the whole name.
@@ -186,7 +191,10 @@ impl Translator<'_> {
             match JAVA_ONLY.iter().find(|part| prop.text.value.contains(**part)) {
                 None => self.carried(&prop, target, "topics"),
                 Some(part) => {
-                    let what = format!("`{part}` is Java's: write an extended expression of POSIX");
+                    let what = format!(
+                        "`{part}` is supported only in Java: write a POSIX extended regular \
+                         expression"
+                    );
                     self.add(Outcome::Decision, &prop, what);
                 }
             }
@@ -226,20 +234,25 @@ impl Translator<'_> {
         prefix: &str,
     ) {
         let props = bag.below(prefix).props;
-        self.login_file(&props);
+        self.login_file(&props, settings, target);
         for prop in self.token_server(props, settings, target) {
             let (name, value) = (&*prop.name, prop.text.value.to_uppercase());
             if RENEWAL.contains(&name) {
-                self.add(Outcome::Ignored, &prop, "tickets are renewed by the keytab");
+                self.add(
+                    Outcome::Ignored,
+                    &prop,
+                    "not needed: tickets are renewed with the keytab",
+                );
                 continue;
             }
             let problem = match name {
                 _ if SAME.contains(&name) => None,
                 "sasl.mechanism" if MECHANISMS.contains(&&*value) => None,
                 "sasl.mechanism" if value == OAUTH => Some(TOKEN),
-                "sasl.mechanism" => {
-                    Some("the client has `PLAIN`, `SCRAM`, `GSSAPI` and `OAUTHBEARER` alone")
-                }
+                "sasl.mechanism" => Some(
+                    "not supported: use `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `GSSAPI` or \
+                     `OAUTHBEARER`",
+                ),
                 "sasl.jaas.config" if prop.text.value.contains(OAUTH_MODULE) => Some(TOKEN),
                 _ if name.starts_with("sasl.oauthbearer.") || HANDLERS.contains(&name) => {
                     Some(TOKEN)
@@ -250,25 +263,27 @@ impl Translator<'_> {
                         continue;
                     }
                     None => Some(
-                        "write user and password as `sasl.username` in `properties` and \
-                         `sasl.password` in `secret_properties`; for Kerberos \
+                        "the login is not translated: set `sasl.username` in `properties` and \
+                         `sasl.password` in `secret_properties`; for Kerberos set \
                          `sasl.kerberos.principal` and `sasl.kerberos.keytab` in `properties`",
                     ),
                 },
                 _ if name.starts_with("ssl.") => Some(
-                    "the client reads PEM files: write `ssl.ca.location` for the truststore, and \
-                     `ssl.certificate.location` and `ssl.key.location` for the keystore",
+                    "Java key stores are not supported: convert them to PEM and set \
+                     `ssl.ca.location` (truststore), `ssl.certificate.location` and \
+                     `ssl.key.location` (keystore)",
                 ),
-                _ if name.ends_with(".class") || name.ends_with(".classes") => {
-                    Some("Java classes are not run: remove it if events are right without it")
-                }
+                _ if name.ends_with(".class") || name.ends_with(".classes") => Some(
+                    "Java classes are not supported: remove the key if the events are correct \
+                     without it",
+                ),
                 _ if WITHOUT_EFFECT.contains(&name) => {
-                    self.add(Outcome::Ignored, &prop, "the client of Aqueduct does not need it");
+                    self.add(Outcome::Ignored, &prop, "no effect in Aqueduct; remove the key");
                     continue;
                 }
                 _ => {
-                    let text = "librdkafka has no such property, so it has no effect; Java's \
-                                client ignores properties that it does not have, too";
+                    let text = "no effect: librdkafka does not have this property; the Java client \
+                                also ignores unknown properties";
                     self.add(Outcome::Differs, &prop, text);
                     continue;
                 }
@@ -314,7 +329,11 @@ impl Translator<'_> {
                     self.carried(&prop, target, "oauth");
                 }
                 name if HANDLERS.contains(&name) && prop.text.value.ends_with(FETCHING) => {
-                    self.add(Outcome::Ignored, &prop, "tokens are fetched without a class");
+                    self.add(
+                        Outcome::Ignored,
+                        &prop,
+                        "not needed: the agent fetches tokens without a Java class",
+                    );
                 }
                 _ => others.push(prop),
             }
@@ -322,18 +341,26 @@ impl Translator<'_> {
         others
     }
 
-    /// Handles Kerberos without a login module, which is in a separate file that is not read.
-    fn login_file(&mut self, props: &[Prop]) {
+    /// Handles a login module in a separate file, which Java reads for clients without
+    /// `sasl.jaas.config`.
+    fn login_file(&mut self, props: &[Prop], settings: &mut Settings, target: &str) {
         let named = |name: &str| props.iter().find(|prop| prop.name == name);
         let is = |prop: &Prop, what: &str| prop.text.value.to_uppercase().starts_with(what);
         let Some(protocol) = named("security.protocol").filter(|prop| is(prop, "SASL")) else {
             return;
         };
-        let mechanism = named("sasl.mechanism");
-        let is_kerberos = mechanism.is_none_or(|prop| is(prop, KERBEROS));
-        if is_kerberos && named("sasl.jaas.config").is_none() {
-            let what = "principal and keytab are in the file that \
-                        `java.security.auth.login.config` names: write them as \
+        if named("sasl.jaas.config").is_some() {
+            return;
+        }
+        let path = self.world.system("java.security.auth.login.config");
+        let file = path.and_then(|path| self.world.file(&path).ok());
+        let file = file.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        if let Some(login) = entry(&file, "KafkaClient").and_then(login) {
+            return self.login(protocol, &login, settings, target);
+        }
+        if named("sasl.mechanism").is_none_or(|prop| is(prop, KERBEROS)) {
+            let what = "principal and keytab are in a file of Java: name it by \
+                        `-Djava.security.auth.login.config=FILE`, or write them as \
                         `sasl.kerberos.principal` and `sasl.kerberos.keytab` in `properties`";
             self.add(Outcome::Decision, protocol, what);
         }
@@ -364,13 +391,6 @@ impl Translator<'_> {
         }
         self.carried(prop, target, table);
     }
-}
-
-/// Sets an entry of a table whose names may have dots.
-pub(super) fn put_in(settings: &mut Settings, table: &str, name: &str, value: Settings) {
-    let mut all = settings.take(table).unwrap_or_else(Settings::empty);
-    all.set(name, value);
-    settings.set(table, all);
 }
 
 /// Names with commas between them.

@@ -49,7 +49,11 @@ impl Translator<'_> {
         self.form(bag, source, &target, "parse_as_flume_event");
         for name in ["defaultPartitionId", "partitionIdHeader"] {
             if let Some(prop) = bag.take(name) {
-                self.add(Outcome::Ignored, &prop, "the channel has one partition");
+                self.add(
+                    Outcome::Ignored,
+                    &prop,
+                    "no effect: the channel has one partition; remove the key",
+                );
             }
         }
         self.properties(bag, source, &target, "kafka.consumer.");
@@ -84,7 +88,7 @@ impl Translator<'_> {
         let mut reading: Vec<Prop> = reads.iter().filter_map(|key| bag.take(key)).collect();
         reading.extend(bag.below("kafka.consumer.").props);
         for prop in &reading {
-            self.add(Outcome::Ignored, prop, "nothing reads Flume's topic here");
+            self.add(Outcome::Ignored, prop, "no effect: no source reads the topic of Flume");
         }
         share(settings, sink, "properties");
         share(settings, sink, "secret_properties");
@@ -117,8 +121,8 @@ impl Translator<'_> {
         if replicas < REPLICAS {
             let text = format!(
                 "the channel creates topics with {replicas} replicas, because {brokers} brokers \
-                 are named: name three in `kafka.bootstrap.servers`, or create the topics yourself \
-                 as in docs/components/channels/kafka.md"
+                 are listed: list three in `kafka.bootstrap.servers`, or create the topics \
+                 yourself as in docs/components/channels/kafka.md"
             );
             let key = format!("{}.kafka.topic", bag.path);
             self.report.add(Outcome::Differs, place, &key, text);

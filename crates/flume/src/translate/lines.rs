@@ -3,7 +3,7 @@
 use pipeline::Settings;
 use pipeline::settings::Value;
 
-use super::{Translator, flag, list, number, plain, text_of, value};
+use super::{Translator, flag, is_utf8, list, number, plain, text_of, value};
 use crate::agent::Bag;
 use crate::report::Outcome;
 
@@ -20,6 +20,16 @@ const DATAGRAM_MAX: u64 = 64 << 10;
 const MESSAGE_MIN: u64 = 10;
 
 impl Translator<'_> {
+    /// Translates the charset of connections. Flume makes UTF-8 of the text, too.
+    pub(super) fn encoding(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let Some(prop) = bag.take("encoding") else { return };
+        if is_utf8(&prop.text.value) {
+            return self.add(Outcome::Carried, &prop, "bodies keep the bytes that came");
+        }
+        settings.set("charset", text_of(&prop));
+        self.carried(&prop, target, "charset");
+    }
+
     /// Translates lines of `netcat`: a limit in characters, and a CR belongs to its line.
     pub(super) fn netcat_lines(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         let prop = bag.take("max-line-length");
@@ -84,11 +94,13 @@ impl Translator<'_> {
     fn host_header(&mut self, bag: &mut Bag, settings: &mut Settings) {
         let Some(prop) = bag.take("clientHostnameHeader") else { return };
         if settings.get("client_header").is_some() {
-            let what = "names of hosts are not looked up, and `clientIPHeader` has the address";
+            let what = "host names are not looked up: remove the key and use `clientIPHeader`, \
+                        which contains the address";
             return self.add(Outcome::Decision, &prop, what);
         }
         settings.set("client_header", text_of(&prop));
-        let text = "`client_header`: the address of the host, whose name is not looked up";
+        let text = "`client_header`: contains the address of the client, because host names are \
+                    not looked up";
         self.add(Outcome::Differs, &prop, text);
     }
 
@@ -110,9 +122,9 @@ impl Translator<'_> {
     pub(super) fn bind_for_host(&mut self, bag: &mut Bag) {
         let Some(mut prop) = bag.take("bind") else { return };
         if bag.get("host").is_some() {
-            return self.add(Outcome::Ignored, &prop, "`host` is the address");
+            return self.add(Outcome::Ignored, &prop, "no effect: `host` sets the address");
         }
-        let text = "it is used as `host`; Flume ignores `bind`, and listens on all addresses";
+        let text = "used as `host`; Flume ignores `bind` and listens on all addresses";
         self.add(Outcome::Differs, &prop, text);
         prop.name = "host".to_owned();
         bag.props.push(prop);

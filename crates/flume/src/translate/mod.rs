@@ -113,13 +113,13 @@ impl Translator<'_> {
         });
         let Some(prop) = prop else {
             let key = format!("{}.type", bag.path);
-            let problem = "the key is missing; Flume requires it";
+            let problem = "the key is missing; Flume requires it; add it";
             self.report.add(Outcome::Decision, &bag.place, &key, problem);
             return (None, made);
         };
         let row = table::find(role, &prop.text.value);
         let known = row.as_ref().ok().copied();
-        if let Some(jvm) = self.jvm_for(role, known, &prop.text.value) {
+        if let Some(jvm) = self.jvm_for(role, known, (&prop.text.value, bag)) {
             return (None, self.class(role, &prop, bag, (jvm, target)));
         }
         let row = match row {
@@ -128,7 +128,7 @@ impl Translator<'_> {
                 self.add(Outcome::Decision, &prop, problem);
                 made.set("type", text_of(&prop));
                 for prop in std::mem::take(&mut bag.props) {
-                    self.add(Outcome::Ignored, &prop, "its component is not translated");
+                    self.add(Outcome::Ignored, &prop, "the component is not translated");
                 }
                 return (None, made);
             }
@@ -150,7 +150,10 @@ impl Translator<'_> {
                 kind
             }
             Becomes::Kind(kind) => {
-                let problem = format!("the {} `{kind}` is not in this program", row.role);
+                let problem = format!(
+                    "this build does not contain the {} `{kind}`: use a build that does",
+                    row.role
+                );
                 self.add(Outcome::Decision, prop, problem);
                 kind
             }
@@ -228,7 +231,7 @@ impl Translator<'_> {
     /// Reports that a key that Flume requires is missing.
     fn missing(&mut self, bag: &Bag, name: &str) {
         let key = format!("{}.{name}", bag.path);
-        let problem = "the key is missing; Flume requires it";
+        let problem = "the key is missing; Flume requires it; add it";
         self.report.add(Outcome::Decision, &bag.place, &key, problem);
     }
 
@@ -262,7 +265,11 @@ impl Translator<'_> {
     /// silent.
     fn rest(&mut self, bag: &Bag) {
         for prop in &bag.props {
-            self.add(Outcome::Decision, prop, "it is not translated");
+            self.add(
+                Outcome::Decision,
+                prop,
+                "the key is not translated; remove it, or configure its effect in Aqueduct",
+            );
         }
     }
 
@@ -272,11 +279,12 @@ impl Translator<'_> {
     fn charset(&mut self, bag: &mut Bag, name: &str, encodes_again: bool) {
         let Some(prop) = bag.take(name) else { return };
         if is_utf8(&prop.text.value) {
-            self.add(Outcome::Carried, &prop, "bodies keep the bytes that came");
+            self.add(Outcome::Carried, &prop, "bodies keep their bytes");
         } else if encodes_again && has_ascii(&prop.text.value) {
-            self.add(Outcome::Carried, &prop, "bodies keep the bytes that came, as in Flume");
+            self.add(Outcome::Carried, &prop, "bodies keep their bytes, as in Flume");
         } else {
-            let what = "bodies keep the bytes that came: what reads them has to decode them";
+            let what = "bodies keep their bytes and are not decoded: readers of the data must \
+                        decode them";
             self.add(Outcome::Decision, &prop, what);
         }
     }

@@ -119,7 +119,7 @@ impl Parser {
             // A pattern that matches more names would exclude too many.
             if self.found.is_wider || ends > usize::from(is_whole) || (is_whole && names.len() > 1)
             {
-                return Err("this `(?!…)` has no counterpart".into());
+                return Err("this `(?!…)` cannot be translated".into());
             }
             let rest = if is_whole { "" } else { "*" };
             all.extend(names.into_iter().map(|name| format!("{name}{rest}")));
@@ -131,7 +131,7 @@ impl Parser {
     /// Parses the alternatives up to a `)` or the end.
     fn alternatives(&mut self, depth: usize) -> Result<Vec<String>, String> {
         if depth > DEPTH_MAX {
-            return Err(format!("groups are nested more than {DEPTH_MAX} times"));
+            return Err(format!("groups are nested more than {DEPTH_MAX} levels deep"));
         }
         let mut all = self.sequence(depth)?;
         while self.eat('|') {
@@ -139,7 +139,7 @@ impl Parser {
         }
         match all.len() {
             ..=PATTERNS_MAX => Ok(all),
-            _ => Err(format!("it has more than {PATTERNS_MAX} alternatives")),
+            _ => Err(format!("the expression has more than {PATTERNS_MAX} alternatives")),
         }
     }
 
@@ -156,7 +156,7 @@ impl Parser {
             let atom = self.atom(depth)?;
             let choices = self.quantified(atom)?;
             if all.len() * choices.len() > PATTERNS_MAX {
-                return Err(format!("it has more than {PATTERNS_MAX} alternatives"));
+                return Err(format!("the expression has more than {PATTERNS_MAX} alternatives"));
             }
             let longer = |start: &String| {
                 let start = start.clone();
@@ -173,7 +173,7 @@ impl Parser {
             Some('[') => self.class(),
             Some('(') => {
                 if self.eat('?') && !self.eat(':') {
-                    return Err("`(?` other than `(?:` has no counterpart".into());
+                    return Err("`(?` cannot be translated, except `(?:`".into());
                 }
                 let inside = self.alternatives(depth + 1)?;
                 if !self.eat(')') {
@@ -184,13 +184,17 @@ impl Parser {
             Some('\\') => match self.next() {
                 Some('d') => Ok(Atom::Class("[0-9]".into())),
                 Some('w') => Ok(Atom::Class("[A-Za-z0-9_]".into())),
-                Some(c) if c.is_ascii_alphanumeric() => Err(format!("`\\{c}` has no counterpart")),
+                Some(c) if c.is_ascii_alphanumeric() => {
+                    Err(format!("`\\{c}` cannot be translated"))
+                }
                 Some(c) => Ok(Atom::Literal(c)),
-                None => Err("it ends in a backslash".into()),
+                None => Err("the expression ends with a backslash".into()),
             },
-            Some(c @ ('*' | '+' | '?' | '{')) => Err(format!("`{c}` has nothing to repeat")),
+            Some(c @ ('*' | '+' | '?' | '{')) => {
+                Err(format!("`{c}` does not follow an item to repeat"))
+            }
             Some(c) => Ok(Atom::Literal(c)),
-            None => Err("it ends too early".into()),
+            None => Err("the expression ends too early".into()),
         }
     }
 
@@ -208,9 +212,11 @@ impl Parser {
                     Some(c) if !c.is_ascii_alphanumeric() && !matches!(c, ']' | '-') => {
                         class.push(c);
                     }
-                    _ => return Err("an escape within `[…]` has no counterpart".into()),
+                    _ => return Err("an escape in `[…]` cannot be translated".into()),
                 },
-                Some('[' | '&') => return Err("a class within a class has no counterpart".into()),
+                Some('[' | '&') => {
+                    return Err("nested character classes cannot be translated".into());
+                }
                 Some(c) => class.push(c),
                 None => return Err("a `[` has no `]`".into()),
             }
@@ -239,10 +245,10 @@ impl Parser {
             _ => {}
         }
         let [one] = &once[..] else {
-            return Err("a group with alternatives is repeated, which has no counterpart".into());
+            return Err("a repeated group with alternatives cannot be translated".into());
         };
         if least > COPIES_MAX {
-            return Err(format!("more than {COPIES_MAX} repetitions have no counterpart"));
+            return Err(format!("more than {COPIES_MAX} repetitions cannot be translated"));
         }
         let copies = one.repeat(least);
         if most == Some(least) {
@@ -264,7 +270,7 @@ impl Parser {
                 let inside = rest.split_once('}').map(|(inside, _)| inside);
                 let inside = inside.ok_or("a `{` has no `}`")?;
                 let number = |text: &str| {
-                    text.parse::<usize>().map_err(|_| format!("`{{{inside}}}` is no repetition"))
+                    text.parse::<usize>().map_err(|_| format!("`{{{inside}}}` is not a repetition"))
                 };
                 self.at += inside.chars().count() + 1;
                 match inside.split_once(',') {

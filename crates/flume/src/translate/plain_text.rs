@@ -34,8 +34,10 @@ impl Translator<'_> {
         let addresses = ADDRESSES.iter().flat_map(|path| texts(settings, path));
         let mut leaving = addresses.filter(|text| leaves_in_plain_text(text, has_tls));
         let Some(first) = leaving.next() else { return };
-        let text =
-            format!("{PLAIN_TEXT}, as in Flume (`insecure = true`): `{first}`; TLS is better");
+        let text = format!(
+            "{PLAIN_TEXT}, as in Flume (`insecure = true`): `{first}`; use TLS if the network is \
+             not trusted"
+        );
         self.report.add(Outcome::Advice, place, key, text);
         settings.set("insecure", flag(true, place));
     }

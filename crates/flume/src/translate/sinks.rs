@@ -81,7 +81,7 @@ impl Translator<'_> {
         };
         let here = here.trim_end_matches('/').to_owned();
         let whole = prop.text.map(|path| format!("{here}/{}", path.trim_start_matches("./")));
-        let text = format!("it is below the working directory: `{}`", whole.value);
+        let text = format!("relative to the working directory: `{}`", whole.value);
         self.add(Outcome::Differs, prop, text);
         settings.set("directory", value::text(&whole, &prop.place));
     }
@@ -89,7 +89,7 @@ impl Translator<'_> {
     /// `channels` in a sink is a slip for `channel`.
     fn channels_of_a_sink(&mut self, bag: &mut Bag) -> Option<Prop> {
         let prop = bag.take("channels")?;
-        let what = "a sink has one `channel`; Flume skips a sink with `channels`";
+        let what = "a sink must have one `channel`; Flume skips a sink with `channels`";
         self.add(Outcome::Decision, &prop, what);
         Some(prop)
     }
@@ -101,9 +101,11 @@ impl Translator<'_> {
         }
         if let Some(prop) = bag.take("sink.pathManager") {
             match prop.text.value.eq_ignore_ascii_case("DEFAULT") {
-                true => self.add(Outcome::Carried, &prop, "names hold milliseconds"),
+                true => {
+                    self.add(Outcome::Carried, &prop, "file names contain milliseconds since 1970");
+                }
                 false => {
-                    let text = "names hold milliseconds since 1970 and not a date";
+                    let text = "file names contain milliseconds since 1970 instead of a date";
                     self.add(Outcome::Differs, &prop, text);
                 }
             }

@@ -79,7 +79,7 @@ impl Translator<'_> {
             "http" => self.handler(bag, settings, target),
             "exec" => self.charset(bag, "charset", true),
             "netcat" => {
-                self.charset(bag, "encoding", false);
+                self.encoding(bag, settings, target);
                 self.netcat_lines(bag, settings, target);
             }
             "avro" => self.ip_filter(bag, settings, target),
@@ -116,14 +116,14 @@ impl Translator<'_> {
         if is("rename") {
             self.carried(&prop, target, "tracking_policy");
         } else if !is("tracker_dir") {
-            self.add(Outcome::Decision, &prop, "Flume has `rename` and `tracker_dir`");
+            self.add(Outcome::Decision, &prop, "must be `rename` or `tracker_dir`");
         } else if deletes {
-            self.add(Outcome::Ignored, &prop, "a file that is deleted needs no mark");
+            self.add(Outcome::Ignored, &prop, "not needed: files are deleted after reading");
         } else {
             settings.set("tracking_policy", plain("position", &prop.place));
             let text = format!(
-                "`{target}.tracking_policy = \"position\"`: the position in the channels marks a \
-                 file, and there are no marker files"
+                "`{target}.tracking_policy = \"position\"`: positions in the channels replace the \
+                 marker files"
             );
             self.add(Outcome::Differs, &prop, text);
         }
@@ -145,7 +145,7 @@ impl Translator<'_> {
         let Some(port) = port else {
             self.missing(bag, "port");
             if let Some(prop) = name {
-                self.add(Outcome::Ignored, &prop, "`port` is missing");
+                self.add(Outcome::Ignored, &prop, "`port` is missing; add it");
             }
             return None;
         };
@@ -170,7 +170,11 @@ impl Translator<'_> {
         let own = bag.below("handler.");
         let Some(prop) = bag.take("handler") else {
             for prop in &own.props {
-                self.add(Outcome::Ignored, prop, "the handler for JSON has no such key");
+                self.add(
+                    Outcome::Ignored,
+                    prop,
+                    "no effect: the JSON handler does not have this key; remove it",
+                );
             }
             return;
         };
@@ -184,7 +188,7 @@ impl Translator<'_> {
                 "blob"
             }
             _ => {
-                let what = "handlers of your own are not run: choose a decoder, or send JSON";
+                let what = "custom handlers are not supported: set `decoder`, or send JSON";
                 for prop in own.props.iter().chain([&prop]) {
                     self.add(Outcome::Decision, prop, what);
                 }
@@ -196,7 +200,11 @@ impl Translator<'_> {
         for prop in &own.props {
             match (prop.name.as_str(), value::unsigned(&prop.text.value)) {
                 _ if decoder == "json" => {
-                    self.add(Outcome::Ignored, prop, "the handler for JSON has no such key");
+                    self.add(
+                        Outcome::Ignored,
+                        prop,
+                        "no effect: the JSON handler does not have this key; remove it",
+                    );
                 }
                 ("maxBlobLength", Ok(bytes)) => {
                     let body_max = bytes.min(BODY_MAX);
@@ -206,15 +214,19 @@ impl Translator<'_> {
                     }
                     settings.set("body_max", bytes_max);
                     match bytes > BODY_MAX {
-                        true => self.add(Outcome::Differs, prop, "a body has at most 1 GiB"),
+                        true => self.add(Outcome::Differs, prop, "bodies are limited to 1 GiB"),
                         false => self.carried(prop, target, "body_max"),
                     }
                 }
                 ("mandatoryParameters", _) => {
-                    let what = "parameters of the query are not checked";
+                    let what = "query parameters are not checked: remove the key";
                     self.add(Outcome::Decision, prop, what);
                 }
-                _ => self.add(Outcome::Unknown, prop, "the handler has no such key"),
+                _ => self.add(
+                    Outcome::Unknown,
+                    prop,
+                    "no effect: the handler does not have this key; remove it",
+                ),
             }
         }
     }
@@ -226,7 +238,11 @@ impl Translator<'_> {
         for prop in switch.iter().chain(&rules) {
             match is_on {
                 true => self.carried(prop, target, "ip_filter"),
-                false => self.add(Outcome::Ignored, prop, "`ipFilter` is not true"),
+                false => self.add(
+                    Outcome::Ignored,
+                    prop,
+                    "no effect: `ipFilter` is not true; remove the key",
+                ),
             }
         }
         if let Some(rules) = rules.filter(|_| is_on) {
@@ -299,7 +315,7 @@ impl Translator<'_> {
         if events > most {
             source.settings.set(setting, number(most, &place));
             let key = format!("sources.{}.{setting}", source.name);
-            let text = format!("a batch has at most the {most} events that its channel holds");
+            let text = format!("lowered to {most}, because a batch must fit into the channel");
             self.report.add(Outcome::Differs, &place, &key, text);
         }
     }

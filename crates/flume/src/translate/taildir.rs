@@ -5,6 +5,7 @@ use pipeline::settings::{Place, Value};
 
 use super::{Made, Translator, flag, list, pattern, plain, put, text_of};
 use crate::agent::{Bag, Prop};
+use crate::lookup::unset;
 use crate::report::Outcome;
 
 /// A file group: its patterns, names that they exclude, and the headers of its events.
@@ -79,15 +80,15 @@ impl Translator<'_> {
             let own = headers.below(&format!("{name}."));
             let headers = own.props.into_iter().map(|it| (it.name.clone(), it)).collect::<Vec<_>>();
             for (_, header) in &headers {
-                let text = "an interceptor `static`; a file group with headers is a source of its \
-                            own where there are others";
+                let text = "an interceptor `static`; with several file groups, a group with \
+                            headers becomes a separate source";
                 self.add(Outcome::Carried, header, text);
             }
             let place = prop.place.clone();
             groups.push(FileGroup { name: name.to_owned(), patterns, excluded, headers, place });
         }
         for prop in paths.props.iter().chain(&headers.props) {
-            self.add(Outcome::Ignored, prop, format!("it is of no group in `{}`", list.key));
+            self.add(Outcome::Ignored, prop, format!("the group is not listed in `{}`", list.key));
         }
         groups
     }
@@ -102,8 +103,8 @@ impl Translator<'_> {
             });
             if let Some(pattern) = common {
                 let what = format!(
-                    "file group `{}` excludes names that `{pattern}` of another group may match: \
-                     make it a source of its own",
+                    "file group `{}` excludes names that the pattern `{pattern}` of another group \
+                     may match: move the group to a separate source",
                     group.name
                 );
                 self.report.add(Outcome::Decision, &group.place, &group.name, what);
@@ -117,9 +118,8 @@ impl Translator<'_> {
 
     /// Returns the patterns of a group, and of the names that it excludes.
     fn patterns(&mut self, prop: &Prop, target: &str) -> (Vec<String>, Vec<String>) {
-        if prop.text.unset.is_some() {
-            let what = "the path is needed to translate it: set the variable";
-            self.add(Outcome::Decision, prop, what);
+        if let Some(name) = &prop.text.unset {
+            self.add(Outcome::Decision, prop, unset(name));
             return (vec![prop.text.value.clone()], Vec::new());
         }
         match pattern::of_path(&prop.text.value) {
@@ -128,18 +128,20 @@ impl Translator<'_> {
                 match (found.has_dot, found.is_wider) {
                     (false, false) => self.carried(prop, target, "paths"),
                     (_, true) => {
-                        let text = format!("`{shown}` match more names: see what is there");
+                        let text = format!(
+                            "`{shown}` also match other names: check the files in the directory"
+                        );
                         self.add(Outcome::Differs, prop, text);
                     }
                     (true, false) => {
-                        let text = format!("`{shown}`: a `.` is a dot and not any character");
+                        let text = format!("`{shown}`: `.` matches only a dot, not any character");
                         self.add(Outcome::Carried, prop, text);
                     }
                 }
                 (found.all, found.excluded)
             }
             Err(problem) => {
-                let what = format!("{problem}: write a pattern into `{target}.paths`");
+                let what = format!("{problem}; write a glob pattern into `{target}.paths`");
                 self.add(Outcome::Decision, prop, what);
                 (vec![prop.text.value.clone()], Vec::new())
             }
@@ -151,13 +153,13 @@ impl Translator<'_> {
         if let Some(prop) = bag.take("positionFile") {
             settings.set("flume_positions", text_of(&prop));
             let text = format!(
-                "`{target}.flume_positions`: each file continues from Flume's position when it was \
-                 stopped; after the first start positions are kept with the channels"
+                "`{target}.flume_positions`: at the first start each file continues from the last \
+                 position of Flume; afterwards the channels store the positions"
             );
             self.add(Outcome::Carried, &prop, text);
         } else {
-            let text = "Flume keeps positions in `~/.flume/taildir_position.json` of its user: \
-                        name that file here, or files that Flume has read are read again";
+            let text = "not set, so files that Flume has read are read again: set it to \
+                        `~/.flume/taildir_position.json` of the Flume user";
             self.report.add(
                 Outcome::Advice,
                 &bag.place,
@@ -169,8 +171,8 @@ impl Translator<'_> {
             let is_on = prop.text.value.eq_ignore_ascii_case("true");
             let start = if is_on { "end" } else { "beginning" };
             settings.set("start_at", plain(start, &prop.place));
-            let text = "it counts at the very first start alone, for files that Flume has not \
-                        read: later files are read from their beginning";
+            let text = "applies only at the first start, to files that Flume has not read; later \
+                        files are read from the beginning";
             self.add(if is_on { Outcome::Differs } else { Outcome::Carried }, &prop, text);
         }
     }

@@ -89,13 +89,15 @@ impl Translator<'_> {
         for name in KEYS {
             let Some(prop) = bag.take(name) else { continue };
             let why = match (is_on, name) {
-                (false, _) => "it counts with `ssl` alone",
-                (_, "keystore-type" | "truststore-type") => "the first bytes of the file say it",
+                (false, _) => "applies only with `ssl`",
+                (_, "keystore-type" | "truststore-type") => {
+                    "not needed: detected from the first bytes of the file"
+                }
                 (_, "exclude-cipher-suites") => {
-                    "there are only suites that are not known to be weak"
+                    "not needed: all available cipher suites are strong"
                 }
                 (_, "trust-all-certs") => "Flume's default",
-                _ => "this end of a connection has no such key in Flume",
+                _ => "no effect: this component does not have the key in Flume",
             };
             self.add(Outcome::Ignored, &prop, why);
         }
@@ -111,17 +113,17 @@ impl Translator<'_> {
             }
             file => {
                 if let Some(prop) = file {
-                    let why = "the password is in the configuration itself";
+                    let why = "no effect: the configuration contains the password";
                     self.add(Outcome::Ignored, &prop, why);
                 }
                 if !self.part(bag, settings, target, password) && has_store {
-                    let what = "set it, or `tls.certificate` and `tls.key`";
+                    let what = "set the key, or `tls.certificate` and `tls.key`";
                     self.lacks(bag, "keystore-password", what);
                 }
             }
         }
         if !has_store {
-            let what = "set it, or `tls.certificate` and `tls.key` with PEM files";
+            let what = "set the key, or `tls.certificate` and `tls.key` with PEM files";
             self.lacks(bag, "keystore", what);
         }
     }
@@ -135,8 +137,8 @@ impl Translator<'_> {
         setting: &str,
     ) {
         if !self.options.keep_references {
-            let what = "the file is not read here: use `aqueduct convert`, whose configuration \
-                        refers to it";
+            let what = "password files are not read when Flume's configuration runs directly: run \
+                        `aqueduct convert FILE`, whose output refers to the file";
             return self.add(Outcome::Decision, prop, what);
         }
         let reference = format!("${{file:{}}}", prop.text.value);
@@ -155,7 +157,11 @@ impl Translator<'_> {
             }
             for name in ["truststore", "truststore-password"] {
                 if let Some(prop) = bag.take(name) {
-                    self.add(Outcome::Ignored, &prop, "`trust-all-certs` takes every certificate");
+                    self.add(
+                        Outcome::Ignored,
+                        &prop,
+                        "no effect: `trust-all-certs` accepts every certificate",
+                    );
                 }
             }
         } else {
@@ -165,7 +171,8 @@ impl Translator<'_> {
             } else {
                 // Java has separate authorities.
                 let key = format!("{}.truststore", bag.path);
-                let what = "servers are trusted by the authorities of this host, not by Java's";
+                let what = "the certificate authorities of this host are trusted instead of those \
+                            of Java";
                 self.report.add(Outcome::Differs, &place, &key, what);
             }
         }
@@ -193,17 +200,23 @@ impl Translator<'_> {
             };
             let is_old = name == "include-protocols" && !has("TLSv1.2") && !has("TLSv1.3");
             if is_old {
-                let what = "TLS 1.2 and 1.3 are spoken, and nothing older";
+                let what = "only TLS 1.2 and 1.3 are supported; remove the other protocols from \
+                            the key";
                 self.add(Outcome::Decision, &prop, what);
             } else if is_new {
                 put(settings, "tls.min_version", plain("1.3", &prop.place));
                 self.carried(&prop, target, "tls.min_version");
             } else {
-                self.add(Outcome::Ignored, &prop, "TLS 1.2 and 1.3 are spoken, and nothing older");
+                self.add(
+                    Outcome::Ignored,
+                    &prop,
+                    "only TLS 1.2 and 1.3 are supported; remove the other protocols from the key",
+                );
             }
         }
         if let Some(prop) = bag.take("include-cipher-suites") {
-            let what = "suites come from rustls, with forward secrecy and AEAD";
+            let what = "no effect: rustls selects the cipher suites, all with forward secrecy and \
+                        AEAD";
             self.add(Outcome::Differs, &prop, what);
         }
     }
@@ -234,8 +247,10 @@ impl Translator<'_> {
     fn lacks(&mut self, bag: &Bag, name: &str, what: &str) {
         let place: Place = bag.place.clone();
         let key = format!("{}.{name}", bag.path);
-        let text =
-            format!("the key is missing, also among the system properties and variables: {what}");
+        let text = format!(
+            "the key is missing, and neither its system property nor its environment variable is \
+             set: {what}"
+        );
         self.report.add(Outcome::Decision, &place, &key, text);
     }
 }

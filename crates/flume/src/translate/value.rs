@@ -7,7 +7,7 @@ use pipeline::settings::{Place, Value, unknown};
 use pipeline::units::{ByteSize, Period};
 
 use super::java_regex;
-use crate::lookup::Text;
+use crate::lookup::{Text, unset};
 use crate::table::As;
 
 /// A text with its references.
@@ -30,7 +30,7 @@ pub(super) fn read(given: &Text, how: As, place: &Place) -> Result<Settings, Str
         _ => {}
     }
     if let Some(name) = &given.unset {
-        return Err(format!("`{name}` has no value here, and the translation depends on it"));
+        return Err(unset(name));
     }
     let value = given.value.as_str();
     let value = match how {
@@ -90,4 +90,11 @@ pub(super) fn seconds(count: u64) -> String {
 /// Bytes with their unit.
 pub(super) fn bytes(count: u64) -> String {
     ByteSize(count).to_string()
+}
+
+/// Sets an entry of a table whose names may have dots.
+pub(super) fn put_in(settings: &mut Settings, table: &str, name: &str, value: Settings) {
+    let mut all = settings.take(table).unwrap_or_else(Settings::empty);
+    all.set(name, value);
+    settings.set(table, all);
 }

@@ -24,7 +24,7 @@ impl Translator<'_> {
         let finest = finest(&path.text);
         match bag.take("hdfs.timeZone") {
             Some(prop) if finest.is_none() => {
-                self.add(Outcome::Ignored, &prop, "the path has no time");
+                self.add(Outcome::Ignored, &prop, "no effect: the path has no time escapes");
             }
             Some(prop) => match zone(&prop.text.value) {
                 Some(zone) => {
@@ -32,8 +32,8 @@ impl Translator<'_> {
                     self.carried(&prop, target, "zone");
                 }
                 None => {
-                    let what = "name the zone as the time zone database does, such as \
-                                `Europe/Berlin`, or by its offset, `+02:00`";
+                    let what = "the time zone is unknown: use a name of the time zone database \
+                                such as `Europe/Berlin`, or an offset such as `+02:00`";
                     self.add(Outcome::Decision, &prop, what);
                 }
             },
@@ -52,7 +52,11 @@ impl Translator<'_> {
                     settings.set("time_from", plain("arrival", &prop.place));
                     self.carried(&prop, target, "time_from");
                 }
-                false => self.add(Outcome::Carried, &prop, "the header `timestamp` counts"),
+                false => self.add(
+                    Outcome::Carried,
+                    &prop,
+                    "the time is taken from the header `timestamp`",
+                ),
             }
         }
     }
@@ -68,8 +72,8 @@ impl Translator<'_> {
         let is_utc = zone.as_deref() == Some("UTC");
         let is_known = zone.is_some() && (is_utc || !self.options.keep_references);
         let text = match &zone {
-            Some(zone) => format!("{times} are in `{zone}`, the time zone of this host"),
-            None => format!("{times} are in UTC; Flume uses the time zone of its host"),
+            Some(zone) => format!("{times} use `{zone}`, the time zone of this host"),
+            None => format!("{times} use UTC; Flume uses the time zone of its host"),
         };
         let outcome = if is_known { Outcome::Carried } else { Outcome::Differs };
         self.report.add(outcome, place, key, text);
@@ -102,11 +106,19 @@ impl Translator<'_> {
             match (is_on, has_effect) {
                 (true, true) if is_set => self.carried(&prop, target, "round"),
                 (true, true) => {
-                    let what = format!("Flume takes 1 to {most} of this unit");
+                    let what = format!("must be from 1 to {most} for this unit");
                     self.add(Outcome::Decision, &prop, what);
                 }
-                (true, false) => self.add(Outcome::Carried, &prop, "the path shows no more"),
-                (false, _) => self.add(Outcome::Ignored, &prop, "`hdfs.round` is not true"),
+                (true, false) => self.add(
+                    Outcome::Carried,
+                    &prop,
+                    "no effect: the path has no finer time escapes",
+                ),
+                (false, _) => self.add(
+                    Outcome::Ignored,
+                    &prop,
+                    "no effect: `hdfs.round` is not true; remove the key",
+                ),
             }
         }
     }

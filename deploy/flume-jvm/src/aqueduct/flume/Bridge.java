@@ -1,17 +1,18 @@
 package aqueduct.flume;
 
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.apache.flume.Context;
 
 /**
- * Runs one source, interceptor or sink of Flume for an agent of Aqueduct: a plug-in by
- * proto/plugin/v1/plugin.proto. The settings are the properties of the component, with its class as
+ * Runs one source, interceptor, channel selector, sink or serializer of Flume for an agent of
+ * Aqueduct: a plug-in by proto/plugin/v1/plugin.proto. The settings are the properties of the component, with its class as
  * `type`.
  *
  * <pre>
- *   agent ── frames over a Unix socket ── Bridge ── Interceptors, SourceRole or SinkRole ── class
+ *   agent ── frames over a Unix socket ── Bridge ── Interceptors, SourceRole, … ── class
  * </pre>
  */
 public final class Bridge {
@@ -19,21 +20,32 @@ public final class Bridge {
   private static final int HELLO = 1;
   private static final int BATCH = 2;
   private static final int NEXT = 3;
+  private static final int ENCODE = 4;
   /** Fields of FromPlugin. */
   private static final int WELCOME = 1;
   static final int INTERCEPTED = 2;
   static final int SETTLED = 3;
   static final int PRODUCED = 4;
   private static final int FAILED = 5;
+  static final int ENCODED = 6;
+  static final int SELECTED = 7;
   private static final int VERSION = 1;
   /** Time for a class to stop. The agent kills the process after 3 s. */
   private static final long STOP_MS = 2500;
 
   /** A component that answers requests. */
   interface Role {
-    void batch(Wire.Batch batch) throws Exception;
+    default void batch(Wire.Batch batch) throws Exception {
+      throw new IllegalStateException("this role gets no batches");
+    }
 
-    void next(Wire.Reader request) throws Exception;
+    default void next(Wire.Reader request) throws Exception {
+      throw new IllegalStateException("only a source is asked for events");
+    }
+
+    default void encode(Wire.Encode request) throws Exception {
+      throw new IllegalStateException("only an encoder gets files");
+    }
 
     void close();
   }
@@ -70,11 +82,13 @@ public final class Bridge {
     String name = "";
     String kind = "";
     Map<String, String> properties = Map.of();
+    List<String> channels = new ArrayList<>();
     for (Wire.Reader field = hello.message(); field.next();) {
       switch (field.field) {
         case 2 -> kind = field.text();
         case 3 -> name = field.text();
         case 4 -> properties = Json.properties(field.text());
+        case 7 -> channels.add(field.text());
         default -> { }
       }
     }
@@ -86,9 +100,12 @@ public final class Bridge {
     Role role = switch (kind) {
       case "source" -> new SourceRole(connection, name, type, context);
       case "sink" -> new SinkRole(connection, name, type, context);
+      case "selector" -> new Selectors(connection, properties, channels);
+      case "encoder" -> new Serializers(connection, type, context);
       default -> new Interceptors(connection, type, context, arguments);
     };
-    boolean effect = kind.equals("interceptor") && !arguments.contains("--pure");
+    boolean mayHaveEffect = kind.equals("interceptor") || kind.equals("selector");
+    boolean effect = mayHaveEffect && !arguments.contains("--pure");
     connection.write(WELCOME, new Wire.Writer().number(1, VERSION).text(2, kind).text(3, type)
         .number(4, effect ? 1 : 0));
     return role;
@@ -106,6 +123,7 @@ public final class Bridge {
       switch (request.field) {
         case BATCH -> role.batch(new Wire.Batch(request.message()));
         case NEXT -> role.next(request.message());
+        case ENCODE -> role.encode(new Wire.Encode(request.message()));
         default -> { }
       }
     }

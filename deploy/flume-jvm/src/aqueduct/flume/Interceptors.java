@@ -96,11 +96,6 @@ final class Interceptors implements Bridge.Role {
   }
 
   @Override
-  public void next(Wire.Reader request) {
-    throw new IllegalStateException("an interceptor gets batches");
-  }
-
-  @Override
   public void close() {
     interceptor.close();
   }

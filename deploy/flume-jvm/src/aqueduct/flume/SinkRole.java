@@ -270,11 +270,6 @@ final class SinkRole extends BasicChannelSemantics implements Bridge.Role {
   }
 
   @Override
-  public void next(Wire.Reader request) {
-    throw new IllegalStateException("a sink gets batches");
-  }
-
-  @Override
   public void close() {
     synchronized (this) {
       isClosed = true;

@@ -181,11 +181,6 @@ final class SourceRole extends BasicChannelSemantics implements Bridge.Role {
   }
 
   @Override
-  public void batch(Wire.Batch batch) {
-    throw new IllegalStateException("a source gets no batches");
-  }
-
-  @Override
   public void close() {
     synchronized (this) {
       isClosed = true;

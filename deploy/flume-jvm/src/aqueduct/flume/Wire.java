@@ -62,6 +62,13 @@ final class Wire {
       return new Reader(bytes, at - (int) value, at);
     }
 
+    /** Adds the numbers of the field that `next` has found. */
+    void numbers(List<Long> all) {
+      for (Reader packed = message(); packed.at < packed.end;) {
+        all.add(packed.varint());
+      }
+    }
+
     private long varint() {
       long whole = 0;
       for (int shift = 0; shift < 64; shift += 7) {
@@ -91,6 +98,17 @@ final class Wire {
         varint((long) field << 3);
         varint(value);
       }
+      return this;
+    }
+
+    /** Writes a list of numbers below 2^21. */
+    Writer numbers(int field, Iterable<Integer> values) {
+      int length = 0;
+      for (int value : values) {
+        length += value < 1 << 7 ? 1 : value < 1 << 14 ? 2 : 3;
+      }
+      length(field, length);
+      values.forEach(this::varint);
       return this;
     }
 
@@ -171,10 +189,32 @@ final class Wire {
     }
   }
 
+  /** The next events of a file. */
+  static final class Encode {
+    Batch batch = new Batch();
+    long file;
+    boolean ends;
+    final List<Long> dropped = new ArrayList<>();
+
+    Encode(Reader message) {
+      while (message.next()) {
+        switch (message.field) {
+          case 1 -> batch = new Batch(message.message());
+          case 2 -> file = message.value;
+          case 3 -> ends = message.value != 0;
+          case 4 -> message.numbers(dropped);
+          default -> { }
+        }
+      }
+    }
+  }
+
   /** A request of the agent with events. */
   static final class Batch {
     long number;
     final List<AgentEvent> events = new ArrayList<>();
+
+    Batch() {}
 
     Batch(Reader message) {
       Reader first = new Reader(message.bytes, message.at, message.end);
