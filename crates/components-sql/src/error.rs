@@ -15,7 +15,10 @@ use crate::dialect::Dialect;
 #[derive(Debug, Error)]
 pub(crate) enum SqlError {
     /// The connection failed.
-    #[error("cannot connect to {address}")]
+    #[error(
+        "cannot connect to {address}; check that the database is running and reachable from this \
+         host"
+    )]
     Connect {
         address: Arc<str>,
         #[source]
@@ -25,7 +28,10 @@ pub(crate) enum SqlError {
     #[error("{address} did not answer within {limit:?}: check the database and the network")]
     Silent { address: Arc<str>, limit: Duration },
     /// The connection broke: the last statement may or may not have taken effect.
-    #[error("lost the connection to {address}: {problem}")]
+    #[error(
+        "lost the connection to {address}: {problem}; see the log of the database, and check the \
+         network"
+    )]
     Broken { address: Arc<str>, problem: String },
     /// The database rejected a statement or the connection; the statement had no effect.
     #[error("{address} returned error {code}: {problem}{}", help(code))]
@@ -33,7 +39,7 @@ pub(crate) enum SqlError {
     /// A new slot that PostgreSQL could not read, and that was therefore dropped.
     #[error(
         "the table {table} was altered or truncated while the slot `{slot}` was created, so \
-         PostgreSQL would miss changes; the slot is recreated automatically"
+         PostgreSQL would miss changes; the slot is recreated automatically; no action needed"
     )]
     Altered { table: String, slot: String },
     /// The database does not have the named objects, or they are unusable.
@@ -76,7 +82,7 @@ fn help(code: &str) -> &'static str {
             "; check the name and schema of the table, including upper and lower case"
         }
         "42501" | "1142" | "1044" | "1227" => "; grant the user this privilege",
-        _ => "",
+        _ => "; see the log of the database",
     }
 }
 

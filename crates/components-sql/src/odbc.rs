@@ -189,7 +189,9 @@ fn normalize(session: &Session, problem: Problem) -> Problem {
 }
 
 fn broken(address: &Arc<str>) -> SqlError {
-    let problem = "the thread of the ODBC driver has stopped".to_owned();
+    let problem = "the thread of the ODBC driver has stopped; the agent connects again; if this \
+                   repeats, check the ODBC driver"
+        .to_owned();
     SqlError::Broken { address: address.clone(), problem }
 }
 

@@ -8,6 +8,7 @@
 //! | `config` | the settings |
 //! | `body` | encodes rows as bodies |
 //! | `wire` | values in PostgreSQL's binary format |
+//! | `array` | arrays in that format |
 //! | `datum` | encodes rows as Avro |
 //! | `describe` | the columns, and how to select each |
 //! | `query` | the statements |
@@ -24,6 +25,7 @@
 //! | `ask` | answers questions of an operator |
 
 mod again;
+mod array;
 mod ask;
 mod body;
 mod config;

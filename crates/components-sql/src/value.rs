@@ -118,7 +118,11 @@ pub(crate) struct Encoder {
 
 /// Why a row is not an Avro datum.
 fn misfit(name: &str, kind: Kind) -> String {
-    format!("column {}: the value does not fit {kind}", name.trim_end_matches(':'))
+    format!(
+        "column {}: a value does not fit the type {kind} of the column; correct the row in the \
+         database, or cast the column in a `query`",
+        name.trim_end_matches(':')
+    )
 }
 
 impl Encoder {

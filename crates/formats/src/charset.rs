@@ -14,6 +14,10 @@ use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_12
 use memchr::{memchr, memchr_iter};
 use pipeline::settings::unknown;
 
+mod stream;
+
+pub use stream::{InvalidText, StreamText};
+
 /// Character encoding of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {

@@ -51,7 +51,7 @@ pub fn each_line(
             ReadRecordResult::End => return Ok(()),
             ReadRecordResult::Record => {}
             ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
-                return Err("a line is longer than the table".to_owned());
+                return Err(format!("line {} is too long for the table", number + 1));
             }
         }
         number += 1;
@@ -123,7 +123,7 @@ impl Csv {
                 ReadRecordResult::Record => break,
                 ReadRecordResult::OutputFull => text.resize(text.len() * 2, 0),
                 ReadRecordResult::OutputEndsFull => {
-                    return Err("more columns than there are names");
+                    return Err("the line has more values than `fields` has names");
                 }
                 ReadRecordResult::End => return Err("the line is empty"),
             }
@@ -132,7 +132,8 @@ impl Csv {
             return Err("more than one line");
         }
         if fields != self.columns.len() {
-            return Err("other columns than there are names");
+            return Err("the number of values in the line differs from the number of names in \
+                        `fields`");
         }
         let (mut start, text) = (0, &*text);
         for (name, end) in self.columns.iter().zip(&ends[..fields]) {

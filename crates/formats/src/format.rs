@@ -7,7 +7,7 @@ use ::rows::SCHEMA_HEADER;
 use bytes::Bytes;
 use pipeline::{
     BuildContext, BuildError, Choice, Codec, Compressor, Encoder, EventRef, Events, FileEncoder,
-    Unwritable,
+    RemoteFile, SinkError, Unwritable,
 };
 
 use crate::{codecs, rows};
@@ -30,7 +30,8 @@ impl Format {
     ) -> Result<Self, BuildError> {
         let codec = codec.build("codec", cx)?.into();
         let built = Self { encoder: encoder.build("encoder", cx)?, codec };
-        if built.is_compressed() && !built.encoder.file_kind().is_lines {
+        let has_blocks = !built.encoder.file_kind().is_lines && built.encoder.remote().is_none();
+        if built.is_compressed() && has_blocks {
             let problem = format!(
                 "files of `{}` are compressed block by block: set `encoder = {{ type = \"{0}\", \
                  codec = … }}` instead",
@@ -87,7 +88,8 @@ impl Format {
             return self.encoder.unwritable(events);
         }
         let reason = "the body is a typed row, which the encoder of this sink does not read: use \
-                      the encoder `parquet`, or set another `format` in the source";
+                      the encoder `parquet`, `csv` or `json`, or set another `format` in the \
+                      source";
         let typed = |event: &EventRef<'_>| event.header(SCHEMA_HEADER).is_some();
         let rows = events.iter().filter(typed);
         let rows = rows.map(|event| Unwritable { index: event.index(), reason: reason.to_owned() });
@@ -124,7 +126,14 @@ impl Format {
 
     /// Begins a file.
     pub fn begin(&self) -> FormattedFile {
-        FormattedFile { encoder: self.encoder.begin(), compressor: self.codec.begin() }
+        FormattedFile { file: self.begin_encoder(), compressor: self.codec.begin() }
+    }
+
+    fn begin_encoder(&self) -> EncodedFile {
+        match self.encoder.remote() {
+            Some(remote) => EncodedFile::Remote(remote.begin()),
+            None => EncodedFile::Here(self.encoder.begin()),
+        }
     }
 
     /// Begins a file without compression, and returns the codec for its pieces, each of which must
@@ -134,13 +143,14 @@ impl Format {
             return None;
         }
         let compressor = codecs::none::Plain.begin();
-        Some((FormattedFile { encoder: self.encoder.begin(), compressor }, self.codec.clone()))
+        Some((FormattedFile { file: self.begin_encoder(), compressor }, self.codec.clone()))
     }
 
-    /// Returns a complete file of these events.
+    /// Returns a complete file of these events. Not for [remote](Encoder::remote) encoders.
     pub fn file(&self, events: &Events) -> Bytes {
-        let mut file = self.begin();
-        let (first, last) = (file.encode(events), file.finish());
+        let (mut encoder, mut compressor) = (self.encoder.begin(), self.codec.begin());
+        let first = compressor.compress(encoder.encode(events));
+        let last = ended(encoder.finish(), &mut *compressor);
         match (first.is_empty(), last.is_empty()) {
             (_, true) => first,
             (true, false) => last,
@@ -151,28 +161,54 @@ impl Format {
 
 /// An unfinished file.
 pub struct FormattedFile {
-    encoder: Box<dyn FileEncoder>,
+    file: EncodedFile,
     compressor: Box<dyn Compressor>,
+}
+
+enum EncodedFile {
+    Here(Box<dyn FileEncoder>),
+    Remote(Box<dyn RemoteFile>),
+}
+
+/// Returns the last bytes of a file, which begin with these of its encoder.
+fn ended(encoded: Bytes, compressor: &mut dyn Compressor) -> Bytes {
+    let first = if encoded.is_empty() { encoded } else { compressor.compress(encoded) };
+    let last = compressor.finish();
+    if first.is_empty() { last } else { [first, last].concat().into() }
 }
 
 impl FormattedFile {
     /// Returns the next bytes of the file; they contain these events, or the events are buffered.
-    pub fn encode(&mut self, events: &Events) -> Bytes {
-        self.compressor.compress(self.encoder.encode(events))
+    ///
+    /// # Errors
+    /// A remote encoder has failed. The file cannot be continued.
+    pub async fn encode(&mut self, events: &Events) -> Result<Bytes, SinkError> {
+        let encoded = match &mut self.file {
+            EncodedFile::Here(file) => file.encode(events),
+            EncodedFile::Remote(file) => file.encode(events).await?,
+        };
+        Ok(self.compressor.compress(encoded))
     }
 
     /// See [`FileEncoder::held_back`]; the size is before compression. A codec may buffer up to one
     /// mebibyte in addition.
     pub fn held_back(&self) -> u64 {
-        self.encoder.held_back()
+        match &self.file {
+            EncodedFile::Here(file) => file.held_back(),
+            EncodedFile::Remote(_) => 0,
+        }
     }
 
     /// Returns the last bytes of the file.
-    pub fn finish(&mut self) -> Bytes {
-        let encoded = self.encoder.finish();
-        let first = if encoded.is_empty() { encoded } else { self.compressor.compress(encoded) };
-        let last = self.compressor.finish();
-        if first.is_empty() { last } else { [first, last].concat().into() }
+    ///
+    /// # Errors
+    /// A remote encoder has failed. The file cannot be completed.
+    pub async fn finish(&mut self) -> Result<Bytes, SinkError> {
+        let encoded = match &mut self.file {
+            EncodedFile::Here(file) => file.finish(),
+            EncodedFile::Remote(file) => file.finish().await?,
+        };
+        Ok(ended(encoded, &mut *self.compressor))
     }
 }
 
@@ -190,7 +226,7 @@ mod tests {
         builder.push(b"{}", &[]);
         builder.push(&[0xc1, 0, 7], &[(SCHEMA_HEADER, "{}")]);
         let batch = builder.finish();
-        for encoder in ["text", "json"] {
+        for encoder in ["header_and_text", "avro"] {
             let format = Format::plain(testkit::encoder(&json!(encoder)));
             let found = format.unwritable(&batch);
             assert_eq!(found.len(), 1, "{encoder}");

@@ -13,7 +13,12 @@ pub type Fields<'a> = BTreeMap<String, &'a RawValue>;
 /// # Errors
 /// Fails if it is not an object.
 pub fn fields(body: &[u8]) -> Result<Fields<'_>, String> {
-    serde_json::from_slice(body).map_err(|error| format!("no object of JSON: {error}"))
+    serde_json::from_slice(body).map_err(|error| {
+        format!(
+            "the body is not a JSON object: {error}; correct the sender, or the format of this \
+             component"
+        )
+    })
 }
 
 /// Splits a JSON pointer (RFC 6901) after its first `/`.
@@ -27,10 +32,17 @@ pub fn steps(pointer: &str) -> Vec<String> {
 /// # Errors
 /// Fails if a value on the path is not JSON.
 pub fn follow<'a>(fields: &Fields<'a>, steps: &[String]) -> Result<Option<&'a RawValue>, String> {
-    let malformed = |error: serde_json::Error| format!("no JSON: {error}");
     let Some((first, rest)) = steps.split_first() else { return Ok(None) };
-    let Some(&(mut raw)) = fields.get(first) else { return Ok(None) };
-    for step in rest {
+    fields.get(first).map_or(Ok(None), |raw| within(raw, rest))
+}
+
+/// Returns the value at the end of these steps within a value.
+///
+/// # Errors
+/// Same as [`follow`].
+pub fn within<'a>(mut raw: &'a RawValue, steps: &[String]) -> Result<Option<&'a RawValue>, String> {
+    let malformed = |error: serde_json::Error| format!("a value is not JSON: {error}");
+    for step in steps {
         let next = match raw.get().as_bytes().first() {
             Some(b'{') => {
                 let fields: Fields<'a> = serde_json::from_str(raw.get()).map_err(malformed)?;
@@ -78,6 +90,6 @@ mod tests {
             let found = follow(&fields, &steps(pointer)).unwrap();
             assert_eq!(found.and_then(text).as_deref(), expected, "{pointer}");
         }
-        assert!(super::fields(b"[1]").unwrap_err().contains("no object"));
+        assert!(super::fields(b"[1]").unwrap_err().contains("not a JSON object"));
     }
 }

@@ -1,7 +1,5 @@
 //! Formats values of a row object in JSON, as databases accept them. For decoders of typed files.
 
-use std::borrow::Cow;
-
 use ::rows::{SCHEMA_HEADER, Schema};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -23,19 +21,7 @@ pub fn are_typed(events: &Events) -> bool {
     events.value_runs(SCHEMA_HEADER).any(|(value, _)| value.is_some())
 }
 
-/// Returns the body of an event as JSON: a typed row becomes an object, other bodies are returned
-/// unchanged. Schemas are parsed once for all events with the same one.
-///
-/// # Errors
-/// Fails if the body is not a row of its schema.
-pub fn json_body<'e>(event: EventRef<'e>, seen: &mut SeenSchema) -> Result<Cow<'e, [u8]>, String> {
-    let Some(schema) = seen.schema(event)? else { return Ok(event.body().into()) };
-    let mut object = Vec::with_capacity(2 * event.body().len());
-    schema.put_object(event.body(), &mut object).map_err(|problem| problem.to_string())?;
-    Ok(object.into())
-}
-
-/// The schema of the last typed row.
+/// The schema of the last typed row: it is parsed once for events with the same one.
 #[derive(Debug, Default)]
 pub struct SeenSchema {
     last: Option<(String, Result<Schema, String>)>,
@@ -56,7 +42,9 @@ impl SeenSchema {
             let schema = Schema::parse(text);
             (
                 text.to_owned(),
-                schema.map_err(|problem| format!("the header `{SCHEMA_HEADER}` {problem}")),
+                schema.map_err(|problem| {
+                    format!("the header `{SCHEMA_HEADER}`, the schema of the row, {problem}")
+                }),
             )
         };
         let (_, schema) = self.last.insert(last.unwrap_or_else(parse));

@@ -24,7 +24,7 @@ impl Template {
         while let Some((before, behind)) = rest.split_once("%{") {
             let (name, behind) = behind.split_once('}').ok_or("a `%{` has no `}`")?;
             if name.is_empty() {
-                return Err("`%{}` names no header".into());
+                return Err("`%{}` has no header name".into());
             }
             pieces.push(Piece::Text(before.to_owned()));
             pieces.push(Piece::Header(name.to_owned()));
@@ -76,6 +76,6 @@ mod tests {
         assert_eq!(template.with(|_| Ok::<_, ()>("x")), Ok("a.x.xb".to_owned()));
         assert_eq!(Template::new("").unwrap().with(|_| Err(())), Ok(String::new()));
         assert!(Template::new("%{a").unwrap_err().contains("has no `}`"));
-        assert!(Template::new("%{}").unwrap_err().contains("names no header"));
+        assert!(Template::new("%{}").unwrap_err().contains("has no header name"));
     }
 }

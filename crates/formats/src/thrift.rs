@@ -140,13 +140,19 @@ pub enum Malformed {
     #[error("the Thrift message is damaged, or has another format: it ends within a value")]
     Short,
     /// Bytes follow the message.
-    #[error("{bytes} bytes follow the Thrift message")]
+    #[error(
+        "{bytes} bytes follow the Thrift message, so it has another format; check the client and \
+         `protocol`"
+    )]
     Long {
         /// Number of bytes.
         bytes: usize,
     },
     /// It is in another encoding, or not a message.
-    #[error("the message starts with the byte {first:#04x}, so it is not {expected}{hint}")]
+    #[error(
+        "the message starts with the byte {first:#04x}, so it is not {expected}{hint}; check the \
+         client and `protocol`"
+    )]
     Encoding {
         /// Its first byte.
         first: u8,
@@ -156,7 +162,7 @@ pub enum Malformed {
         hint: &'static str,
     },
     /// A number, a size or a kind that does not exist.
-    #[error("{value} is not a valid {what}")]
+    #[error("the Thrift message is damaged, or has another format: {value} is not a valid {what}")]
     Invalid {
         /// Its meaning.
         what: &'static str,
@@ -164,7 +170,10 @@ pub enum Malformed {
         value: i64,
     },
     /// A skipped value is nested too deep.
-    #[error("the Thrift message has values nested more than {max} deep, which is not supported")]
+    #[error(
+        "the Thrift message has values nested more than {max} deep, which is not supported; \
+         correct the client"
+    )]
     Deep {
         /// The limit.
         max: u32,

@@ -21,8 +21,19 @@ pub struct Malformed {
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.column {
-            Some(column) => write!(f, "column {column} of the row has {}", self.problem),
-            None => write!(f, "the body is not a typed row: {}", self.problem),
+            Some(column) => write!(
+                f,
+                "column {column} of the row has {}; its body was changed or damaged after the \
+                 source wrote it: remove interceptors that change bodies, and check that both \
+                 agents have the same version",
+                self.problem
+            ),
+            None => write!(
+                f,
+                "the body is not a typed row, as its header says: {}; remove interceptors that \
+                 change bodies, and check that both agents have the same version",
+                self.problem
+            ),
         }
     }
 }
@@ -47,7 +58,7 @@ impl Schema {
         let malformed = |problem| Malformed { column: None, problem };
         let mut rest = match body.split_first() {
             Some((&MAGIC, rest)) => Cursor::new(rest),
-            _ => return Err(malformed("it has another first byte")),
+            _ => return Err(malformed("it begins with another byte")),
         };
         let nulls = rest.nulls(self.columns().len()).map_err(malformed)?;
         Ok(Row { columns: self.columns(), nulls, rest, next: 0 })

@@ -13,7 +13,11 @@ pub struct Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the value of column {} does not have its type", self.column)
+        write!(
+            f,
+            "the value of column {} does not have the type of its column; report this as a bug",
+            self.column
+        )
     }
 }
 

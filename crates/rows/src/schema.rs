@@ -245,13 +245,21 @@ impl Schema {
     /// Fails if it is not a schema, or is of a newer version.
     pub fn parse(text: &str) -> Result<Self, InvalidSchema> {
         if text.len() > TEXT_MAX {
-            return Err(InvalidSchema(format!("has more than {TEXT_MAX} bytes")));
+            return Err(InvalidSchema(format!(
+                "has more than {TEXT_MAX} bytes; select fewer columns at the source"
+            )));
         }
-        let malformed = |error: serde_json::Error| InvalidSchema(format!("is malformed: {error}"));
+        let malformed = |error: serde_json::Error| {
+            InvalidSchema(format!(
+                "is malformed: {error}; remove interceptors that change it, and check that both \
+                 agents have the same version"
+            ))
+        };
         let Version { version } = serde_json::from_str(text).map_err(malformed)?;
         if version != VERSION {
             return Err(InvalidSchema(format!(
-                "has version {version}, but this program reads version {VERSION}; update it"
+                "has version {version}, but this program supports only version {VERSION}: update \
+                 this agent"
             )));
         }
         let written: Written<Vec<Column>> = serde_json::from_str(text).map_err(malformed)?;

@@ -203,7 +203,8 @@ impl Object {
     fn fill(&mut self, table: &Table, row: Row, key_alone: bool) -> Result<(), String> {
         if row.len() != table.columns.len() {
             return Err(format!(
-                "a row of {}.{} has {} values, but the table has {} columns",
+                "a row of {}.{} has {} values, but the table has {} columns; the source restarts \
+                 at its last position; if this repeats, report it as a bug",
                 table.schema,
                 table.name,
                 row.len(),
@@ -314,7 +315,11 @@ impl Assembler {
     /// The table or the transaction is unknown.
     pub(super) fn change(&mut self, relation: u64, change: Change) -> Result<(), String> {
         let Some(transaction) = &mut self.transaction else {
-            return Err("the server sent a change outside of a transaction".to_owned());
+            return Err(
+                "the server sent a change outside of a transaction; the source restarts at its \
+                 last position; if this repeats, report it as a bug"
+                    .to_owned(),
+            );
         };
         let at = transaction.at;
         transaction.at.change += 1;
@@ -322,8 +327,13 @@ impl Assembler {
             return Ok(());
         }
         let table = self.tables.get(&relation);
-        let table = table
-            .ok_or_else(|| format!("the server sent a change of an unknown table {relation}"))?;
+        let table = table.ok_or_else(|| {
+            format!(
+                "the server sent a change of a table that it has not described (number \
+                 {relation}); the source restarts at its last position; if this repeats, report it \
+                 as a bug"
+            )
+        })?;
         self.gather.push(table, change, at)
     }
 

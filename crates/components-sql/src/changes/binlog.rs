@@ -110,7 +110,10 @@ fn next(
     let lost = format!("changes after {} are lost: the log of {address} {lost}", state.done);
     match options.on_lost {
         OnLost::Snapshot => {
-            tracing::warn!("{lost}; starting a new snapshot");
+            tracing::warn!(
+                "{lost}; starting a new snapshot, as `on_lost` is set; changes in between are not \
+                 read"
+            );
             Ok(Next::Make { is_void: true, is_lost: true })
         }
         OnLost::Stop => Err(SqlError::Misfit {

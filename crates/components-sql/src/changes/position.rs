@@ -94,7 +94,12 @@ impl State {
     pub(super) fn read(known: &[(Bytes, Bytes)]) -> Result<Option<Self>, String> {
         let value = known.iter().find(|(key, _)| *key == KEY).map(|(_, value)| value);
         let state = value.map(|value| serde_json::from_slice(value)).transpose();
-        state.map_err(|error| format!("cannot decode the position `{KEY}`: {error}"))
+        state.map_err(|error| {
+            format!(
+                "cannot decode the position `{KEY}` in the channel: {error}; another version wrote \
+                 it: run that version, or rename the source to start again"
+            )
+        })
     }
 
     /// Returns how many changes of the transaction with this commit are stored; `None` for all.

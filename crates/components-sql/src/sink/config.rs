@@ -222,8 +222,8 @@ impl Config {
                 ValueSource::Header(_) | ValueSource::Body => true,
             });
             let Some(from) = from else {
-                let problem = "must be a field of `format`, a JSON pointer that begins with `/`, \
-                               `%{header}` or `%body`";
+                let problem = "must be one of: a field of `format`, a JSON pointer such as \
+                               `/price`, `%{header}`, or `%body`";
                 return Err(BuildError::invalid(format!("columns.{column}"), problem));
             };
             columns.push((column.clone(), from));

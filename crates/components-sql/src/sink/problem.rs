@@ -14,7 +14,8 @@ pub(super) enum SinkProblem {
     /// The connection broke before COMMIT was answered: ask the ledger.
     #[error(
         "the database did not acknowledge COMMIT, so the batch may be applied; a retry first \
-         checks the ledger table"
+         checks the ledger table, so no row is applied twice; if this repeats, see the log of the \
+         database"
     )]
     Unclear(#[source] SqlError),
     /// The table does not exist.
@@ -34,7 +35,7 @@ pub(super) enum SinkProblem {
     /// The table has changed: read the batch again.
     #[error(
         "the columns of the table changed while a batch was applied; the batch is retried with the \
-         new columns"
+         new columns; no action needed"
     )]
     Changed,
     /// A ledger row cannot be parsed.

@@ -1,14 +1,17 @@
 //! Maps an event to a row.
 
+mod typed;
+
 use std::collections::BTreeMap;
 
 use formats::csv::{Csv, Scratch};
 use formats::json;
-use formats::rows::{SeenSchema, json_body, reason};
+use formats::rows::{SeenSchema, reason};
 use pipeline::EventRef;
 
 use super::config::Format;
 use super::value::{EventValue, Kind, Value};
+use typed::TypedFields;
 
 /// Source of a column's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +113,7 @@ enum Fields<'a> {
     Json(json::Fields<'a>),
     /// `None`: NULL.
     Csv(BTreeMap<String, Option<String>>),
+    Typed(TypedFields<'a>),
     None,
 }
 
@@ -128,10 +132,15 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// The event cannot be converted, and why.
     pub(super) fn row(&mut self, event: EventRef<'_>) -> Result<Row, String> {
-        let body = json_body(event, &mut self.seen)?;
-        let fields = self.fields(&body).map_err(|problem| reason(event, problem))?;
+        let fields = match (self.seen.schema(event)?, self.reading.format) {
+            (Some(schema), Format::Json) => Fields::Typed(TypedFields::read(schema, event.body())?),
+            _ => {
+                let read = fields(self.reading, &mut self.csv, event.body());
+                read.map_err(|problem| reason(event, problem))?
+            }
+        };
         if self.reading.rejects_extra {
-            self.check_extra(&fields)?;
+            check_extra(self.targets, &fields)?;
         }
         let (mut columns, mut values) = (Vec::new(), Vec::new());
         for (place, target) in self.targets.iter().enumerate() {
@@ -141,50 +150,63 @@ impl<'a> Reader<'a> {
                 Found::Given(given) => target.kind.convert(given),
             };
             columns.push(place);
-            values.push(value.map_err(|problem| format!("column `{}`: {problem}", target.name))?);
+            let name = &target.name;
+            values.push(value.map_err(|problem| {
+                format!("column `{name}`: {problem}; correct the event, or `columns` of the sink")
+            })?);
         }
         let row = Row { columns, values };
         for key in self.key {
             if row.value(*key).is_none_or(|value| *value == Value::Null) {
-                return Err(format!("the key column `{}` has no value", self.targets[*key].name));
+                let name = &self.targets[*key].name;
+                return Err(format!(
+                    "the key column `{name}` has no value; send one, or set `key`"
+                ));
             }
         }
         if row.columns.is_empty() {
-            return Err("no column has a value".to_owned());
+            return Err("no field of the event is a column of the table; set `columns`".to_owned());
         }
         Ok(row)
     }
+}
 
-    fn fields<'b>(&mut self, body: &'b [u8]) -> Result<Fields<'b>, String> {
-        match (self.reading.format, &mut self.csv) {
-            (Format::Json, _) => json::fields(body).map(Fields::Json),
-            (Format::Csv, Some((csv, scratch))) => {
-                let null = &self.reading.null;
-                let mut fields = BTreeMap::new();
-                let read = csv.parse(body, scratch, |name, value| {
-                    fields.insert(name.to_owned(), (value != null).then(|| value.to_owned()));
-                });
-                read.map_err(|problem| format!("the body does not match `fields`: {problem}"))?;
-                Ok(Fields::Csv(fields))
-            }
-            (Format::Csv | Format::None, _) => Ok(Fields::None),
+fn fields<'b>(
+    reading: &Reading,
+    csv: &mut Option<(Csv, Scratch)>,
+    body: &'b [u8],
+) -> Result<Fields<'b>, String> {
+    match (reading.format, csv) {
+        (Format::Json, _) => json::fields(body).map(Fields::Json),
+        (Format::Csv, Some((csv, scratch))) => {
+            let null = &reading.null;
+            let mut fields = BTreeMap::new();
+            let read = csv.parse(body, scratch, |name, value| {
+                fields.insert(name.to_owned(), (value != null).then(|| value.to_owned()));
+            });
+            read.map_err(|problem| {
+                format!("the body does not match `fields`: {problem}; correct one of them")
+            })?;
+            Ok(Fields::Csv(fields))
         }
+        (Format::Csv | Format::None, _) => Ok(Fields::None),
     }
+}
 
-    fn check_extra(&self, fields: &Fields<'_>) -> Result<(), String> {
-        let taken = |name: &&String| {
-            let field = Some(name.as_str());
-            self.targets.iter().any(|target| target.from.field() == field)
-        };
-        let extra = match fields {
-            Fields::Json(fields) => fields.keys().find(|name| !taken(name)),
-            Fields::Csv(fields) => fields.keys().find(|name| !taken(name)),
-            Fields::None => None,
-        };
-        extra.map_or(Ok(()), |name| {
-            Err(format!("no column uses the field `{name}`; see the setting `extra`"))
-        })
-    }
+fn check_extra(targets: &[Target], fields: &Fields<'_>) -> Result<(), String> {
+    let is_extra = |name: &&String| {
+        let field = Some(name.as_str());
+        !targets.iter().any(|target| target.from.field() == field)
+    };
+    let extra = match fields {
+        Fields::Json(fields) => fields.keys().find(is_extra),
+        Fields::Csv(fields) => fields.keys().find(is_extra),
+        Fields::Typed(fields) => fields.names().find(is_extra),
+        Fields::None => None,
+    };
+    extra.map_or(Ok(()), |name| {
+        Err(format!("no column uses the field `{name}`; add one, or set `extra` to ignore it"))
+    })
 }
 
 /// The value that an event has for a column.
@@ -216,6 +238,12 @@ fn given<'a>(
             None => Found::Nothing,
             Some(raw) => Found::Given(EventValue::Json(raw)),
         },
+        (ValueSource::Field(name), Fields::Typed(fields)) => {
+            fields.get(name).map_or(Found::Nothing, |it| Found::Given(EventValue::Typed(it)))
+        }
+        (ValueSource::Pointer(steps), Fields::Typed(fields)) => {
+            fields.follow(steps)?.map_or(Found::Nothing, Found::Given)
+        }
         (ValueSource::Field(_) | ValueSource::Pointer(_), Fields::Csv(_) | Fields::None) => {
             Found::Nothing
         }
@@ -283,6 +311,48 @@ mod tests {
     }
 
     #[test]
+    fn a_pointer_goes_into_nested_values_of_a_typed_row() {
+        use ::rows::{Column, SCHEMA_HEADER, Schema, Type, Value as Typed};
+        let column = |name: &str, kind| Column { name: name.to_owned(), kind };
+        let ids = Type::List(Box::new(Type::Int64));
+        let tags = Type::Map { key: Box::new(Type::Uint8), value: Box::new(Type::Text) };
+        let user = Type::Struct(vec![column("ids", ids), column("tags", tags)]);
+        let columns = vec![column("user", user), column("more", Type::Json)];
+        let schema = Schema::new(columns).unwrap();
+        let mut body = Vec::new();
+        let mut row = schema.begin(&mut body);
+        let mut user = row.nest().unwrap();
+        let mut ids = user.nest().unwrap();
+        [7, 8].iter().for_each(|id| ids.push(Typed::Int64(*id)).unwrap());
+        ids.finish().unwrap();
+        let mut tags = user.nest().unwrap();
+        tags.push(Typed::Uint8(5)).unwrap();
+        tags.push(Typed::Text("five")).unwrap();
+        tags.finish().unwrap();
+        user.finish().unwrap();
+        row.push(Typed::Json(r#"{"a":["x",null]}"#)).unwrap();
+        row.finish().unwrap();
+        let mut builder = BatchBuilder::default();
+        builder.push(&body, &[(SCHEMA_HEADER, &schema.to_text())]);
+        let batch = builder.finish();
+        let targets = [
+            target("id", "/user/ids/1"),
+            target("none", "/user/ids/2"),
+            target("tag", "/user/tags/5"),
+            target("x", "/more/a/0"),
+            target("null", "/more/a/1"),
+            target("no", "/more/b/1"),
+            target("all", "/user"),
+        ];
+        let reading = reading(Format::Json);
+        let mut reader = Reader::new(&reading, &targets, &[]);
+        let found = reader.row(batch.iter().next().unwrap()).unwrap();
+        assert_eq!(found.columns, [0, 2, 3, 4, 6]);
+        let all = text(r#"{"ids":[7,8],"tags":{"5":"five"}}"#);
+        assert_eq!(found.values, [text("8"), text("five"), text("x"), Value::Null, all]);
+    }
+
+    #[test]
     fn a_field_that_is_missing_is_left_out_and_one_that_is_null_is_null() {
         let (reading, targets) =
             (reading(Format::Json), [target("a", "a"), target("b", "b"), target("h", "%{host}")]);
@@ -294,14 +364,14 @@ mod tests {
         assert!(row(&ignoring, &targets, &[], r#"{"a":1,"c":2}"#).is_ok());
         let no_key = row(&reading, &targets, &[0], r#"{"a":null}"#).unwrap_err();
         assert!(no_key.contains("the key column"), "{no_key}");
-        assert!(row(&reading, &targets, &[], "[1]").unwrap_err().contains("no object"));
+        assert!(row(&reading, &targets, &[], "[1]").unwrap_err().contains("not a JSON object"));
         let mut builder = BatchBuilder::default();
         builder.push(b"\"AP8=\"", &[("problem", "`day`: not a time of day")]);
         let batch = builder.finish();
         let event = batch.iter().next().unwrap();
         let found = Reader::new(&reading, &targets, &[]).row(event);
         assert_eq!(found.unwrap_err(), "`day`: not a time of day", "the decoder's reason");
-        assert!(row(&reading, &targets[..1], &[], "{}").unwrap_err().contains("no column"));
+        assert!(row(&reading, &targets[..1], &[], "{}").unwrap_err().contains("no field"));
     }
 
     #[test]

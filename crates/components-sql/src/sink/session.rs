@@ -78,10 +78,18 @@ impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             // The address is the same for all rows.
-            Self::Sql(SqlError::Refused { code, problem, .. }) => write!(f, "{code}: {problem}"),
+            Self::Sql(SqlError::Refused { code, problem, .. }) => {
+                write!(f, "the database rejects the row with error {code}: {problem}")
+            }
             Self::Sql(error) => error.fmt(f),
-            Self::NoRow => f.write_str("no row has this key"),
-            Self::Nul => f.write_str("a text contains NUL, which ODBC does not support"),
+            Self::NoRow => f.write_str(
+                "no row of the table has this key, and `mode = \"update\"` adds none; insert the \
+                 row, or set `mode = \"upsert\"`",
+            ),
+            Self::Nul => f.write_str(
+                "a text contains a NUL character, which ODBC does not support; remove it at the \
+                 sender",
+            ),
         }
     }
 }
@@ -366,7 +374,8 @@ fn of_rows(target: &Target, error: &mysql_async::Error) -> SqlError {
         mysql_async::Error::Driver(DriverError::PacketTooLarge) => SqlError::Refused {
             address: target.address.clone(),
             code: "1153".to_owned(),
-            problem: "the row exceeds `max_allowed_packet` of the server".to_owned(),
+            problem: "the row exceeds `max_allowed_packet` of the server; raise it there"
+                .to_owned(),
             class: ErrorClass::Poison,
         },
         _ => SqlError::mysql(&target.address, error),

@@ -207,7 +207,7 @@ async fn upserts_keep_the_last_state_and_updates_need_a_row() {
     let (letter, _, detail) = fixture.write(1, &bodies).await.unwrap().unwrap();
     assert_eq!(letter, [bodies[1], bodies[2]]);
     assert!(
-        detail.contains("no row has this key") && detail.contains("the key column"),
+        detail.contains("no row of the table has this key") && detail.contains("the key column"),
         "{detail}"
     );
     assert_eq!(fixture.ask(all), "a2x,b7new");

@@ -4,6 +4,9 @@
 //! Converted are bytes, which text cannot carry; values that a database would silently misread (a
 //! zone that a column does not keep); and values for SQLite, whose columns accept any type.
 
+pub(super) mod typed;
+
+use ::rows::Value as Typed;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use formats::calendar::{self, TimeForm};
@@ -85,6 +88,8 @@ pub(super) enum EventValue<'a> {
     Text(&'a str),
     /// A body.
     Bytes(&'a [u8]),
+    /// A value of a typed row.
+    Typed(Typed<'a>),
 }
 
 impl Kind {
@@ -97,10 +102,11 @@ impl Kind {
             EventValue::Text(text) => self.of_text(text.to_owned()),
             EventValue::Bytes(bytes) if self == Self::Bytes => Ok(Value::Bytes(bytes.to_owned())),
             EventValue::Bytes(bytes) => {
-                let text = std::str::from_utf8(bytes).map_err(|_| "the body is not UTF-8")?;
+                let text = std::str::from_utf8(bytes).map_err(|_| "the body is not UTF-8 text")?;
                 self.of_text(text.to_owned())
             }
             EventValue::Json(raw) => self.of_json(raw),
+            EventValue::Typed(value) => self.of_typed(value),
         }
     }
 
@@ -152,7 +158,9 @@ impl Kind {
                 Some(bytes) => Ok(Value::Bytes(bytes)),
                 None => {
                     let bytes = BASE64_STANDARD.decode(&text);
-                    bytes.map(Value::Bytes).map_err(|error| format!("not base64: {error}"))
+                    bytes.map(Value::Bytes).map_err(|error| {
+                        format!("the value is not base64, which a binary column needs: {error}")
+                    })
                 }
             },
             Self::Moment => Ok(Value::Text(match of_millis(&text)? {

@@ -38,7 +38,8 @@ impl Reread {
         // Texts of the server check the typed values of the files by another way.
         options.form = Form::Json;
         let state: Option<State> = position::read(known, STATE).map_err(refused)?;
-        let state = state.ok_or_else(|| refused("no row has been read yet".to_owned()))?;
+        let state = state
+            .ok_or_else(|| refused("no row has been read yet; run the import first".to_owned()))?;
         if state.of != options.digest() {
             return Err(refused(
                 "the settings of the table or its order differ from those with which the source \
@@ -107,12 +108,15 @@ fn ranges(state: &State, mode: Mode, has_nulls: bool) -> Result<Vec<Range>, Stri
     let up_to = |in_nulls, until| Range { number: 0, in_nulls, after: None, until };
     match mode {
         Mode::Modified => Err("a source with `mode = \"modified\"` stores every change, so a row \
-                               of the table may be several events"
+                               of the table may be several events, and a comparison of the table \
+                               is not possible"
             .to_owned()),
         Mode::Append => {
             Ok(state.cursor.iter().map(|last| up_to(false, Some(last.clone()))).collect())
         }
-        Mode::Full if !state.plan.is_done => Err("the table is not completely read yet".to_owned()),
+        Mode::Full if !state.plan.is_done => Err("the table is not completely read yet; run the \
+                                                  same import again to complete it"
+            .to_owned()),
         Mode::Full if !has_nulls => {
             Ok(state.plan.end.iter().map(|last| up_to(false, Some(last.clone()))).collect())
         }

@@ -6,6 +6,7 @@ use ::rows::{Column as TypedColumn, Moment, Schema, Value as Typed};
 use formats::{calendar, csv};
 use tokio_postgres::types::{FromSql, Type};
 
+use super::array::Array;
 use super::datum::unscaled;
 use super::kind::Kind;
 use super::query::Column;
@@ -111,18 +112,26 @@ impl Kind {
 impl Column {
     /// Returns the type in a row.
     pub(super) fn in_row(&self) -> ::rows::Type {
-        self.wire.kind(self.kind).unwrap_or_else(|| self.kind.in_row())
+        let kind = self.wire.kind(self.kind).unwrap_or_else(|| self.kind.in_row());
+        if self.is_list { ::rows::Type::List(Box::new(kind)) } else { kind }
     }
 
-    /// Reads a value in the binary format; `Err` if it is malformed.
-    fn typed<'a>(&self, raw: &'a [u8], scratch: &'a mut String) -> Result<Typed<'a>, ()> {
-        if self.wire != Wire::Cast {
-            return self.wire.value(raw, scratch).ok_or(());
+    /// Reads a value, or an item of a list, in the binary format; `None` if it is malformed.
+    fn value<'a>(&self, raw: Option<&'a [u8]>, scratch: &'a mut String) -> Option<Typed<'a>> {
+        match raw {
+            Some(raw) => self.typed(raw, scratch),
+            None => Some(Typed::Null),
         }
-        let text = std::str::from_utf8(raw).map_err(|_| ())?;
+    }
+
+    fn typed<'a>(&self, raw: &'a [u8], scratch: &'a mut String) -> Option<Typed<'a>> {
+        if self.wire != Wire::Cast {
+            return self.wire.value(raw, scratch);
+        }
+        let text = std::str::from_utf8(raw).ok()?;
         match (&self.meaning, self.kind) {
-            (Meaning::Native, Kind::Text) => Ok(Typed::Text(text)),
-            (meaning, kind) => kind.typed(&meaning.value(text.to_owned()), scratch).ok_or(()),
+            (Meaning::Native, Kind::Text) => Some(Typed::Text(text)),
+            (meaning, kind) => kind.typed(&meaning.value(text.to_owned()), scratch),
         }
     }
 }
@@ -157,10 +166,8 @@ impl BodyEncoder {
         let schema = self.typed.as_ref().map(|it| it.header.clone());
         match (values, &self.typed, &self.form) {
             (Values::Binary(row, first), Some(typed), _) => {
-                let mut writer = typed.schema.begin(body);
-                self.each(row, *first, |value| writer.push(value).map_err(|_| ()))?;
-                writer.finish().expect("a value for each column");
-                Ok(BodyHeaders { schema, problem: None })
+                let problem = self.put_binary(row, *first, &typed.schema, body)?;
+                Ok(BodyHeaders { schema: schema.filter(|_| problem.is_none()), problem })
             }
             (Values::Binary(row, first), None, Form::Csv { delimiter, null }) => {
                 self.put_line(row, *first, (*delimiter, null.as_bytes()), body)?;
@@ -173,7 +180,10 @@ impl BodyEncoder {
                 };
                 self.plain.encode(values, body);
                 let Column { name, kind, .. } = &self.columns[at];
-                let problem = format!("column \"{name}\": the value does not fit {kind}");
+                let problem = format!(
+                    "column \"{name}\": a value does not fit the type {kind} of the column; \
+                     correct the row in the database, or cast the column in a `query`"
+                );
                 Ok(BodyHeaders { schema: None, problem: Some(problem) })
             }
             (Values::Plain(values), None, _) => {
@@ -182,27 +192,87 @@ impl BodyEncoder {
         }
     }
 
-    /// Passes each value in the binary format to `take`.
+    /// Passes each column and its value in the binary format to `take`.
     fn each(
         &self,
         row: &tokio_postgres::Row,
         first: usize,
-        mut take: impl FnMut(Typed<'_>) -> Result<(), ()>,
+        mut take: impl FnMut(&Column, Option<&[u8]>, &mut String) -> Option<()>,
     ) -> Result<(), SqlError> {
         let mut scratch = String::new();
         for (at, column) in self.columns.iter().enumerate() {
-            let value = match row.try_get::<_, Option<Raw<'_>>>(first + at) {
-                Ok(Some(Raw(raw))) => column.typed(raw, &mut scratch),
-                Ok(None) => Ok(Typed::Null),
-                Err(_) => Err(()),
-            };
-            value.and_then(&mut take).map_err(|()| SqlError::Misfit {
-                problem: format!(
-                    "the server sent a malformed value of the column `{}`",
-                    column.name
-                ),
+            let value = row.try_get::<_, Option<Raw<'_>>>(first + at).ok();
+            let raw = value.map(|value| value.map(|Raw(raw)| raw));
+            raw.and_then(|raw| take(column, raw, &mut scratch)).ok_or_else(|| {
+                SqlError::Misfit {
+                    problem: format!(
+                        "the server sent a malformed value of the column `{}`; cast the column to \
+                         text in a `query`, and report this as a bug",
+                        column.name
+                    ),
+                }
             })?;
         }
+        Ok(())
+    }
+
+    /// Appends a typed row. If an array is not a list, writes a JSON object instead, and returns
+    /// the reason.
+    fn put_binary(
+        &self,
+        row: &tokio_postgres::Row,
+        first: usize,
+        schema: &Schema,
+        body: &mut Vec<u8>,
+    ) -> Result<Option<String>, SqlError> {
+        let (mut problem, mut writer) = (None, schema.begin(body));
+        self.each(row, first, |column, raw, scratch| {
+            let Some(raw) = raw.filter(|_| column.is_list) else {
+                return writer.push(column.value(raw, scratch)?).ok();
+            };
+            let array = Array::read(raw)?;
+            if array.dimensions() > 1 {
+                problem.get_or_insert_with(|| {
+                    let (name, dimensions) = (&column.name, array.dimensions());
+                    format!(
+                        "column \"{name}\": an array with {dimensions} dimensions is not a list; \
+                         set `arrays = \"json\"`, or select `to_json({name})`"
+                    )
+                });
+                return writer.push(Typed::Null).ok();
+            }
+            let mut list = writer.nest().ok()?;
+            array.each(|item| list.push(column.value(item, scratch)?).ok())?;
+            list.finish().ok()
+        })?;
+        writer.finish().expect("a value for each column");
+        if problem.is_some() {
+            body.clear();
+            self.put_object(row, first, body)?;
+        }
+        Ok(problem)
+    }
+
+    fn put_object(
+        &self,
+        row: &tokio_postgres::Row,
+        first: usize,
+        body: &mut Vec<u8>,
+    ) -> Result<(), SqlError> {
+        self.each(row, first, |column, raw, scratch| {
+            body.push(if body.is_empty() { b'{' } else { b',' });
+            serde_json::to_writer(&mut *body, &column.name).ok()?;
+            body.push(b':');
+            let mut put = |raw: Option<&[u8]>, body: &mut Vec<u8>| {
+                column.value(raw, scratch)?.put_json(body);
+                Some(())
+            };
+            match raw.filter(|_| column.is_list) {
+                Some(raw) => Array::read(raw)?.put_json(body, put),
+                None => put(raw, body),
+            }
+        })?;
+        body.push(b'}');
         Ok(())
     }
 
@@ -214,11 +284,11 @@ impl BodyEncoder {
         body: &mut Vec<u8>,
     ) -> Result<(), SqlError> {
         let (mut text, mut is_first) = (Vec::new(), true);
-        self.each(row, first, |value| {
+        self.each(row, first, |column, raw, scratch| {
             if !std::mem::take(&mut is_first) {
                 body.push(delimiter);
             }
-            match value {
+            match column.value(raw, scratch)? {
                 // Distinguish NULL from a text that looks like it.
                 Typed::Null => body.extend_from_slice(null),
                 Typed::Text(text) => csv::put(body, text.as_bytes(), delimiter, null),
@@ -228,7 +298,7 @@ impl BodyEncoder {
                     csv::put(body, &text, delimiter, null);
                 }
             }
-            Ok(())
+            Some(())
         })
     }
 
@@ -269,7 +339,7 @@ mod tests {
     fn column(name: &str, kind: Kind) -> Column {
         let selected = String::new();
         let (name, meaning, wire) = (name.to_owned(), Meaning::Native, Wire::Cast);
-        Column { name, kind, selected, meaning, wire }
+        Column { name, kind, selected, meaning, wire, is_list: false }
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct Config {
     /// Format of the body of an event.
     #[serde(default)]
     format: Format,
+    /// `rows`: form of arrays of PostgreSQL.
+    #[serde(default)]
+    arrays: Arrays,
     /// `json`: whether JSON values, arrays and composites are texts that contain JSON. JSON `null`
     /// is then the text `"null"` and differs from NULL.
     #[serde(default)]
@@ -107,9 +110,22 @@ pub(super) enum Format {
     /// An Avro datum of a record: each column is a union of null and its type. A dry run of
     /// `aqueduct import` prints its `schema` for the encoder `avro_schema`.
     Avro,
-    /// A typed row, with its schema in the header `rows.schema`. The encoder `parquet` and the sink
-    /// `sql` read it; for other components use another format.
+    /// A typed row, with its schema in the header `rows.schema`. The encoders `parquet`, `csv`,
+    /// `json` and `text` and the sink `sql` read it; for other components use another format.
     Rows,
+}
+
+/// Form of arrays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Arrays {
+    /// JSON, for any number of dimensions.
+    #[default]
+    Json,
+    /// A list. A row with an array of several dimensions becomes a JSON object with the reason in
+    /// the header `problem`. Arrays of composites, intervals and other items that are text in a row
+    /// remain JSON, but those of enumerations become lists.
+    List,
 }
 
 mod defaults {
@@ -144,6 +160,8 @@ pub(super) struct Options {
     pub(super) splits: u16,
     pub(super) form: Form,
     pub(super) has_json_texts: bool,
+    /// Whether arrays are lists.
+    pub(super) has_lists: bool,
     pub(super) timestamp_column: Option<String>,
     pub(super) batch_bytes: usize,
 }
@@ -244,6 +262,7 @@ impl Config {
             once: self.once,
             form,
             has_json_texts: self.json_text,
+            has_lists: self.arrays == Arrays::List,
             timestamp_column: self.timestamp_column,
             batch_bytes: self.batch_bytes.0 as usize,
         })
@@ -278,6 +297,9 @@ impl Config {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.json_text && self.format != Format::Json {
             return invalid("json_text", "applies only to `json`: remove it, or change `format`");
+        }
+        if self.arrays != Arrays::Json && self.format != Format::Rows {
+            return invalid("arrays", "applies only to `rows`: remove it, or change `format`");
         }
         let is_default = self.delimiter == defaults::delimiter() && self.null.is_empty();
         match self.format {

@@ -48,7 +48,7 @@ pub(super) async fn table(
             // Other formats are texts, which the server writes.
             table.is_binary = matches!(options.form, Form::Rows | Form::Csv { .. });
             let columns = statement.columns().iter();
-            columns.map(|it| of_postgres(it.name(), it.type_(), it.type_modifier())).collect()
+            columns.map(|column| postgres(column, options.has_lists)).collect()
         }
         Connection::Mysql(it) => {
             let statement = it.prep(text).await;
@@ -237,10 +237,25 @@ pub(super) fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
     let of = kind_of_postgres(kind, modifier);
     let (name, wire) = (name.to_owned(), Wire::of(kind, of));
     Described {
-        column: Column { name, kind: of, selected, meaning, wire },
+        column: Column { name, kind: of, selected, meaning, wire, is_list: false },
         ordered: Ok(ordered),
         is_unknown,
     }
+}
+
+/// Returns the column of an array as lists; `None` for other types, and for items whose binary
+/// format is not read.
+fn list_of_postgres(name: &str, kind: &Type, modifier: i32) -> Option<Column> {
+    let Kind::Array(of) = kind.kind() else { return None };
+    let kind = kind_of_postgres(of, modifier);
+    let wire = match of.kind() {
+        // The name of the value.
+        Kind::Enum(_) => Wire::Text,
+        _ => Wire::of(of, kind),
+    };
+    let (name, selected) = (name.to_owned(), Dialect::Postgres.quote(name));
+    let column = Column { name, kind, selected, meaning: Meaning::Native, wire, is_list: true };
+    (wire != Wire::Cast).then_some(column)
 }
 
 pub(super) fn of_mysql(column: &mysql_async::Column) -> Described {
@@ -288,8 +303,8 @@ pub(super) fn of_mysql(column: &mysql_async::Column) -> Described {
         not_ahead,
     });
     let kind = kind_of_mysql(column);
-    let column =
-        Column { name, kind, selected: quoted, meaning: Meaning::Native, wire: Wire::Cast };
+    let (meaning, wire) = (Meaning::Native, Wire::Cast);
+    let column = Column { name, kind, selected: quoted, meaning, wire, is_list: false };
     Described { column, ordered, is_unknown: false }
 }
 
@@ -332,6 +347,15 @@ pub(super) fn of_sqlite(name: &str) -> Described {
     // Each value of SQLite has its own type.
     let kind = ColumnKind::Text;
     let (name, meaning, wire) = (name.to_owned(), Meaning::Native, Wire::Cast);
-    let column = Column { name, kind, selected: quoted, meaning, wire };
+    let column = Column { name, kind, selected: quoted, meaning, wire, is_list: false };
     Described { column, ordered: Ok(ordered), is_unknown: false }
+}
+
+fn postgres(column: &tokio_postgres::Column, has_lists: bool) -> Described {
+    let (name, kind, modifier) = (column.name(), column.type_(), column.type_modifier());
+    let mut described = of_postgres(name, kind, modifier);
+    if has_lists && let Some(list) = list_of_postgres(name, kind, modifier) {
+        described.column = list;
+    }
+    described
 }

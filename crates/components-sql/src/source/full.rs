@@ -213,7 +213,12 @@ impl Sql {
         while let Some(ended) = readers.join_next().await {
             match ended {
                 Ok(ended) => ended.map_err(failed)?,
-                Err(error) => return Err(refused(format!("a reader of a range failed: {error}"))),
+                Err(error) => {
+                    return Err(refused(format!(
+                        "a task that reads a range of rows failed: {error}; the source restarts; \
+                         report this as a bug"
+                    )));
+                }
             }
         }
         shared.work().plan.is_done = true;

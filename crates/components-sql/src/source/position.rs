@@ -105,7 +105,12 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Result<Option<T>, String> {
     let value = known.iter().find(|(at, _)| *at == key.as_bytes()).map(|(_, value)| value);
     let value = value.map(|value| serde_json::from_slice(value)).transpose();
-    value.map_err(|error| format!("cannot decode the position `{key}`: {error}"))
+    value.map_err(|error| {
+        format!(
+            "cannot decode the position `{key}` in the channel: {error}; another version wrote it: \
+             run that version, or rename the source to start again"
+        )
+    })
 }
 
 /// Returns the values of keys that begin with `prefix`, and the numbers after it.

@@ -20,6 +20,8 @@ pub(super) struct Column {
     pub(super) meaning: Meaning,
     /// How PostgreSQL sends the values of typed rows.
     pub(super) wire: Wire,
+    /// Its values are arrays of PostgreSQL, and `kind` and `wire` describe their items.
+    pub(super) is_list: bool,
 }
 
 /// A column that orders the rows.

@@ -33,14 +33,14 @@ pub const PREFIX: usize = 5;
 pub fn parsed(setting: &str, text: &str) -> Result<(Value, Schema), BuildError> {
     let invalid = |problem: String| BuildError::invalid(setting, problem);
     let literal: Value = serde_json::from_str(text.trim())
-        .map_err(|error| invalid(format!("it is not JSON: {error}")))?;
+        .map_err(|error| invalid(format!("must be an Avro schema in JSON: {error}")))?;
     let schema = Schema::parse(&literal).map_err(invalid)?;
     Ok((literal, schema))
 }
 
 /// Describes why a body does not match its schema.
 pub fn no_datum(malformed: impl fmt::Display) -> String {
-    format!("the body is no datum of the schema: {malformed}")
+    format!("the body does not match the schema: {malformed}; correct the sender or the schema")
 }
 
 /// The schema of all bodies.
@@ -92,7 +92,10 @@ impl Declared {
     ) -> Result<&'e [u8], &'static str> {
         if let Some(url) = event.header(URL_HEADER) {
             if !self.urls.iter().any(|known| known == url) {
-                return Err("the header `flume.avro.schema.url` is none of `schema_urls`");
+                return Err(
+                    "the URL in the header `flume.avro.schema.url` is not in `schema_urls`; add \
+                     it",
+                );
             }
         } else if let Some(literal) = event.header(LITERAL_HEADER) {
             let is_same = match *same {
@@ -102,12 +105,16 @@ impl Declared {
             *same = Some((literal, is_same));
             if !is_same {
                 return Err("the header `flume.avro.schema.literal` differs from the setting \
-                            `schema`");
+                            `schema`; correct the setting, or remove the header with an \
+                            interceptor");
             }
         }
         let Some(prefix) = &self.prefix else { return Ok(event.body()) };
         let datum = event.body().strip_prefix(prefix);
-        datum.ok_or("the body does not begin with a byte 0 and the number `registry_id`")
+        datum.ok_or(
+            "the body does not begin with a byte 0 and the number `registry_id`; correct the \
+             sender, or remove `registry_id`",
+        )
     }
 }
 
@@ -156,11 +163,14 @@ impl<T> Stated<T> {
     pub fn of(&self, event: EventRef<'_>) -> Seen<T> {
         if let Some(url) = event.header(URL_HEADER) {
             let known = self.known.get(url).cloned();
-            return known
-                .ok_or_else(|| "the header `flume.avro.schema.url` is none of `schemas`".into());
+            return known.ok_or_else(|| {
+                "the URL in the header `flume.avro.schema.url` is not in `schemas`; add it".into()
+            });
         }
         let Some(text) = event.header(LITERAL_HEADER) else {
-            return Err("the event has no schema, and `schema` is not set".into());
+            return Err("the event has no schema: set `schema`, or the header \
+                        `flume.avro.schema.url` or `flume.avro.schema.literal` of the events"
+                .into());
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = seen.get(text) {
@@ -179,13 +189,19 @@ impl<T> Stated<T> {
 
     fn compiled(&self, text: &str) -> Result<T, Arc<str>> {
         if text.len() > LITERAL_MAX {
-            return Err("the header `flume.avro.schema.literal` has more than 64 KiB".into());
+            return Err("the header `flume.avro.schema.literal` has more than 64 KiB; set the \
+                        schema as `schema` of the sink's encoder"
+                .into());
         }
         let wrong = |problem: Cow<'_, str>| {
-            Arc::<str>::from(format!("the header `flume.avro.schema.literal`: {problem}"))
+            Arc::<str>::from(format!(
+                "the header `flume.avro.schema.literal` is not an Avro schema: {problem}; correct \
+                 the sender"
+            ))
         };
         let literal = serde_json::from_str(text);
-        let literal = literal.map_err(|error| wrong(format!("it is not JSON: {error}").into()))?;
+        let literal = literal
+            .map_err(|error| wrong(format!("must be an Avro schema in JSON: {error}").into()))?;
         let schema = Schema::parse(&literal).map_err(|problem| wrong(problem.into()))?;
         Ok((self.make)(schema, text))
     }

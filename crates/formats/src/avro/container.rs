@@ -124,7 +124,10 @@ impl<'a> Bytes<'a> {
     fn of_head(&mut self) -> Result<Vec<u8>, FileError> {
         let left = HEAD_BYTES_MAX.checked_sub(*self.at);
         let left = left.ok_or_else(|| {
-            self.malformed(format!("its metadata has more than {HEAD_BYTES_MAX} bytes"))
+            self.malformed(format!(
+                "the metadata of the file has more than {HEAD_BYTES_MAX} bytes; write the file \
+                 with less metadata"
+            ))
         })?;
         let length = self.length(left, "metadata")?;
         let mut bytes = Vec::new();
@@ -154,7 +157,9 @@ impl Head {
             return Ok(None);
         }
         if bytes.array()? != *MAGIC {
-            return Err(bytes.malformed("it is not an Avro container file"));
+            return Err(bytes.malformed(
+                "the file is not an Avro container file; correct the path or the decoder",
+            ));
         }
         let (mut literal, mut codec) = (None, None);
         loop {
@@ -177,17 +182,21 @@ impl Head {
         }
         let sync = bytes.array()?;
         let malformed = |problem: String| bytes.malformed(problem);
-        let literal = literal.ok_or_else(|| malformed("it has no `avro.schema`".to_owned()))?;
+        let literal =
+            literal.ok_or_else(|| malformed("the file has no `avro.schema`".to_owned()))?;
         let literal = String::from_utf8(literal)
-            .map_err(|_| malformed("its schema is not UTF-8".to_owned()))?;
+            .map_err(|_| malformed("the schema of the file is not UTF-8".to_owned()))?;
         let schema = serde_json::from_str::<Value>(&literal).map_err(|error| error.to_string());
         let schema = schema.and_then(|schema| Schema::of_file(&schema)).map_err(|problem| {
             let shown: String = problem.chars().take(SHOWN_MAX).collect();
-            malformed(format!("its schema cannot be read: {shown}"))
+            malformed(format!(
+                "cannot parse the schema of the file: {shown}; write the file again with a correct \
+                 schema"
+            ))
         })?;
         if schema.is_empty() {
             let problem = "the schema has records whose values have no bytes, which are not \
-                           supported";
+                           supported; add a field to these records";
             return Err(malformed(problem.to_owned()));
         }
         let codec = Codec::named(codec.as_deref().unwrap_or(b"null")).map_err(malformed)?;
@@ -247,8 +256,8 @@ impl Head {
     /// Returns the error for a file with fewer records than were read before.
     pub fn shorter() -> FileError {
         let problem =
-            "it has fewer records than were already read: it was truncated or replaced; write new \
-             content into a new file"
+            "the file has fewer records than were already read: it was truncated or replaced; \
+             write new content into a new file"
                 .to_owned();
         MalformedMessage { problem }.into()
     }
@@ -274,7 +283,8 @@ impl Head {
         bytes.take(length, &mut block.coded)?;
         self.end(bytes)?;
         let malformed = |problem: String| {
-            let problem = format!("the block at byte {begin}: {problem}");
+            let problem =
+                format!("the block at byte {begin} is damaged: {problem}; replace the file");
             FileError::Malformed(MalformedMessage { problem })
         };
         self.codec.decode(&mut block.coded, &mut block.records, block.max).map_err(malformed)?;

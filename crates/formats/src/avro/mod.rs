@@ -27,6 +27,10 @@ pub const HASH: [u8; 16] = [
     0x86, 0xaa, 0xda, 0xe2, 0xc4, 0x54, 0x74, 0xc0, 0xfe, 0x93, 0xff, 0xd0, 0xf2, 0x35, 0x0a, 0x65,
 ];
 
+/// The end of messages about the name of a type, a field or a symbol.
+const ODD_NAME: &str =
+    "is not a valid name: a name has letters, digits and `_`, and does not begin with a digit";
+
 /// Violation of the protocol in a peer's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -54,14 +58,18 @@ pub enum Malformed {
     )]
     Branch,
     /// Values are nested deeper than a reader may follow.
-    #[error("the Avro data has values nested more than 64 deep, which is not supported")]
+    #[error(
+        "the Avro data has values nested more than 64 deep, which is not supported; flatten them \
+         at the sender"
+    )]
     Depth,
     /// Bytes follow the last value.
     #[error("the Avro data is damaged, or has another schema: bytes follow its last value")]
     Rest,
     /// The message name is unknown.
     #[error(
-        "the client calls an unknown Avro RPC message; this source has `append` and `appendBatch`"
+        "the client calls an unknown Avro RPC message; this source has `append` and `appendBatch` \
+         of Flume; use a client for Flume's Avro source"
     )]
     Message,
     /// The client's protocol encodes events in another way.
@@ -73,7 +81,7 @@ pub enum Malformed {
     /// A header that no batch can have.
     #[error(
         "the name of an event header must have 1 to 65535 bytes, and an appendBatch at most 1000 \
-         header names"
+         header names; correct the client"
     )]
     Header,
 }

@@ -21,8 +21,8 @@ use serde_json::Value;
 use fingerprint::Fingerprint;
 use value::Logical;
 
-use super::Malformed;
 use super::datum::Reader;
+use super::{Malformed, ODD_NAME};
 
 /// Header with the schema's fingerprint in Flume's events.
 pub const HASH_HEADER: &str = "flume.avro.schema.hash";
@@ -225,7 +225,7 @@ impl Compiler {
                 self.logical.extend((node >= known).then_some(node).zip(Logical::of(schema)));
                 Ok(node)
             }
-            other => Err(format!("`{other}` is not a schema")),
+            other => Err(format!("`{other}` is not an Avro schema: a name, list or object")),
         }
     }
 
@@ -265,7 +265,7 @@ impl Compiler {
 
     fn union(&mut self, branches: &[Value], namespace: &str) -> Result<usize, String> {
         if branches.is_empty() {
-            return Err("a union has no branch".to_owned());
+            return Err("a union has no types".to_owned());
         }
         let mut nodes = Vec::new();
         let mut unnamed = Vec::new();
@@ -297,7 +297,7 @@ impl Compiler {
         let namespace = full.rsplit_once('.').map_or("", |(namespace, _)| namespace).to_owned();
         let is_odd = self.checks_names && !full.split('.').all(is_name);
         if is_odd || primitive(&full).is_some() {
-            return Err(format!("`{full}` is not a valid name of a type"));
+            return Err(format!("the type name `{full}` {ODD_NAME}"));
         }
         if self.names.contains_key(&full) {
             return Err(format!("the type `{full}` is defined twice"));
@@ -362,7 +362,7 @@ impl Compiler {
         for element in elements {
             let name = name_of(element).and_then(Value::as_str).unwrap_or_default();
             if name.is_empty() || self.checks_names && !is_name(name) {
-                return Err(format!("`{name}` in `{list}` of `{full}` is not a valid name"));
+                return Err(format!("`{name}` in `{list}` of `{full}` {ODD_NAME}"));
             }
             if !seen.insert(name) {
                 return Err(format!("`{name}` is in `{list}` of `{full}` twice"));

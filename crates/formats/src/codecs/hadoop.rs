@@ -78,11 +78,11 @@ impl Hadoop {
 }
 
 fn damaged(error: &dyn std::fmt::Display) -> String {
-    format!("it cannot be decompressed: {error}")
+    format!("decompression failed: {error}")
 }
 
 fn too_large(max: usize) -> String {
-    format!("it has more than {max} bytes after decompression")
+    format!("the data has more than {max} bytes after decompression; divide the file")
 }
 
 fn limited(decoder: impl Read, plain: &mut Vec<u8>, max: usize) -> Result<(), String> {
@@ -102,7 +102,7 @@ fn blocks(
     max: usize,
     decompress: impl Fn(&[u8], &mut [u8]) -> Result<usize, String>,
 ) -> Result<(), String> {
-    let ends = || damaged(&"it ends within a block");
+    let ends = || damaged(&"the data ends within a block");
     while !coded.is_empty() {
         let length = coded.try_get_u32().map_err(|_| ends())? as usize;
         let end = plain.len().checked_add(length).filter(|end| *end <= max);

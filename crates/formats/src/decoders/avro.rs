@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pipeline::units::ByteSize;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
-    MalformedMessage, Message, Piece, decode_message,
+    BuildContext, BuildError, Component, Decoder, FileDecoder, FileError, FileFormat, Piece,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -99,28 +98,13 @@ struct Avro {
     schemas: Schemas,
 }
 
-impl Avro {
+impl FileFormat for Avro {
+    type File = File;
+    const IS_TEXT: bool = false;
+
     fn begin(&self, is_message: bool) -> File {
         let records = Records::new(self.block_max, is_message);
         File { schemas: self.schemas.clone(), records, header: None }
-    }
-}
-
-impl Decoder for Avro {
-    fn decode(
-        &self,
-        message: &Message<'_>,
-        events: &mut BatchBuilder,
-    ) -> Result<(), MalformedMessage> {
-        decode_message(self.begin(true), message, events)
-    }
-
-    fn is_text(&self) -> bool {
-        false
-    }
-
-    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
-        Some(Box::new(self.begin(false)))
     }
 }
 

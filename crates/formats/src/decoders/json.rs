@@ -181,7 +181,9 @@ fn header<'a>(
 ) -> Result<Cow<'a, str>, MalformedMessage> {
     let malformed = |problem: String| MalformedMessage { problem };
     let cannot = |error: serde_json::Error| {
-        malformed(format!("header `{name}` of event {index} cannot be read: {error}"))
+        malformed(format!(
+            "header `{name}` of event {index} cannot be read: {error}; correct the client"
+        ))
     };
     let text = value.get();
     match text.as_bytes().first() {
@@ -191,7 +193,9 @@ fn header<'a>(
             let number: Number = serde_json::from_str(text).map_err(cannot)?;
             Ok(Cow::Owned(number.to_string()))
         }
-        _ => Err(malformed(format!("header `{name}` of event {index} is not text"))),
+        _ => Err(malformed(format!(
+            "header `{name}` of event {index} is not text; correct the client"
+        ))),
     }
 }
 

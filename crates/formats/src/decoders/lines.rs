@@ -80,8 +80,11 @@ impl File {
             let mut line = Vec::new();
             let read = file.take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
             if read > LINE_BYTES_MAX {
-                let problem =
-                    format!("the line at byte {} has more than {LINE_BYTES_MAX} bytes", self.at);
+                let problem = format!(
+                    "the line at byte {} has more than {LINE_BYTES_MAX} bytes; divide it at the \
+                     sender",
+                    self.at
+                );
                 return Err(MalformedMessage { problem }.into());
             }
             self.at += read as u64;

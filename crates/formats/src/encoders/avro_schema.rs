@@ -192,7 +192,11 @@ mod tests {
         let mut builder = BatchBuilder::default();
         bodies.iter().for_each(|body| builder.push(body, &[]));
         let found = reasons(&settings(json!({})), &builder.finish());
-        let of = |detail: &str| format!("the body is no datum of the schema: {detail}");
+        let of = |detail: &str| {
+            format!(
+                "the body does not match the schema: {detail}; correct the sender or the schema"
+            )
+        };
         let ends = of("the Avro data is damaged, or has another schema: it ends within a value");
         assert_eq!(
             found,
@@ -233,7 +237,7 @@ mod tests {
             found[0].1.contains("schema.literal` differs from the setting `schema`"),
             "{found:?}"
         );
-        assert!(found[3].1.contains("none of `schema_urls`"), "{found:?}");
+        assert!(found[3].1.contains("not in `schema_urls`"), "{found:?}");
     }
 
     #[test]
@@ -256,9 +260,9 @@ mod tests {
     #[test]
     fn settings_that_do_not_go_together_are_refused_with_their_names() {
         for (settings, setting, says) in [
-            (json!({ "schema": "{" }), "schema", "it is not JSON"),
+            (json!({ "schema": "{" }), "schema", "must be an Avro schema in JSON"),
             (json!({ "schema": r#""nothing""# }), "schema", "`nothing` is not defined"),
-            (json!({ "schemas": { "u": "{" } }), "schemas.\"u\"", "it is not JSON"),
+            (json!({ "schemas": { "u": "{" } }), "schemas.\"u\"", "must be an Avro schema in JSON"),
             (json!({ "schema_urls": ["u"] }), "schema_urls", "has an effect only with `schema`"),
             (json!({ "registry_id": 1 }), "registry_id", "has an effect only with `schema`"),
             (

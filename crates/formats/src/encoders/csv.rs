@@ -2,16 +2,24 @@
 //!
 //! A value is quoted if it contains the delimiter, a quote, CR or LF, or if it equals `null`, the
 //! text for a missing header: `,""` is an empty value, `,` is a missing one.
+//!
+//! A column of a typed row comes before a header with its name; NULL is written like a missing
+//! header.
 
+use std::ops::Range;
+
+use ::rows::{Malformed, Schema, Value};
 use bytes::Bytes;
 use pipeline::{
     BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, FileKind,
-    TableForm, TableStorage,
+    TableForm, TableStorage, Unwritable,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::typed;
 use crate::csv;
+use crate::rows::{SeenSchema, are_typed};
 
 /// Name of the column with the body.
 const BODY: &str = "body";
@@ -21,7 +29,8 @@ const QUOTE: u8 = b'"';
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Columns in their order: names of headers, and `body` for the body.
+    /// Columns in their order: names of headers, and `body` for the body. For a typed row: names of
+    /// its columns or of headers, and `body` for the row as JSON.
     columns: Vec<String>,
     /// Whether the first line of each file contains the column names.
     #[serde(default)]
@@ -29,7 +38,7 @@ pub struct Config {
     /// Delimiter between two columns: one ASCII character.
     #[serde(default = "default_delimiter")]
     delimiter: char,
-    /// Text for a missing header.
+    /// Text for a missing header, and for NULL.
     #[serde(default)]
     null: String,
 }
@@ -95,6 +104,62 @@ impl Format {
     }
 }
 
+impl Format {
+    /// Appends the lines of events; some of them are typed rows.
+    fn lines(&self, events: &Events, out: &mut Vec<u8>) {
+        let (mut seen, mut row) = (SeenSchema::default(), Row::default());
+        let has_body = self.config.columns.iter().any(|column| column == BODY);
+        for event in events.iter() {
+            let columns = self.config.columns.iter();
+            match seen.schema(event) {
+                Ok(Some(schema)) if row.read(schema, event, has_body).is_ok() => {
+                    self.line(out, columns.map(|column| row.value(schema, event, column)));
+                }
+                _ => self.line(out, columns.map(|column| value(event, column))),
+            }
+        }
+    }
+}
+
+/// The texts of a typed row.
+#[derive(Default)]
+struct Row {
+    text: Vec<u8>,
+    /// The text of each column; `None` for NULL.
+    columns: Vec<Option<Range<usize>>>,
+    object: Vec<u8>,
+}
+
+impl Row {
+    fn read(
+        &mut self,
+        schema: &Schema,
+        event: EventRef<'_>,
+        has_body: bool,
+    ) -> Result<(), Malformed> {
+        self.text.clear();
+        self.columns.clear();
+        for value in schema.read(event.body())? {
+            let (value, start) = (value?, self.text.len());
+            value.put_text(&mut self.text);
+            self.columns.push((value != Value::Null).then_some(start..self.text.len()));
+        }
+        if !has_body {
+            return Ok(());
+        }
+        self.object.clear();
+        schema.put_object(event.body(), &mut self.object)
+    }
+
+    fn value<'a>(&'a self, schema: &Schema, event: EventRef<'a>, column: &str) -> Option<&'a [u8]> {
+        match schema.columns().iter().position(|it| it.name == column) {
+            Some(at) => Some(&self.text[self.columns.get(at)?.clone()?]),
+            None if column == BODY => Some(&self.object),
+            None => value(event, column),
+        }
+    }
+}
+
 /// Returns the value of a column.
 fn value<'a>(event: EventRef<'a>, column: &str) -> Option<&'a [u8]> {
     if column == BODY { Some(event.body()) } else { event.header(column).map(str::as_bytes) }
@@ -109,7 +174,20 @@ impl Encoder for Format {
         !self.config.names
     }
 
+    fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
+        typed::malformed(events)
+    }
+
+    fn reads_rows(&self) -> bool {
+        true
+    }
+
     fn size_bound(&self, events: &Events) -> u64 {
+        if are_typed(events) {
+            let mut lines = Vec::new();
+            self.lines(events, &mut lines);
+            return lines.len() as u64 + self.names_bound();
+        }
         // Each byte of a value may be a quote; each value has two quotes around it and a delimiter.
         let columns = &self.config.columns;
         let around = (columns.len() * (3 + self.config.null.len()) * events.len()) as u64;
@@ -161,6 +239,10 @@ impl File {
 impl FileEncoder for File {
     fn encode(&mut self, events: &Events) -> Bytes {
         let mut out = self.start();
+        if are_typed(events) {
+            self.format.lines(events, &mut out);
+            return out.into();
+        }
         for event in events.iter() {
             let columns = self.format.config.columns.iter();
             self.format.line(&mut out, columns.map(|column| value(event, column)));

@@ -1,19 +1,22 @@
 //! `json`: one object per line, `{"headers":{…},"body":"…"}`.
 //!
 //! A body that is not UTF-8 cannot be a JSON string. It is written as `"body_base64"` instead of
-//! `"body"`, so that no byte is lost and readers do not mistake it for text.
+//! `"body"`, so that no byte is lost and readers do not mistake it for text. The body of a typed
+//! row is a JSON object, without the header that contains its schema.
 
+use ::rows::SCHEMA_HEADER;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use pipeline::{
     BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, FileKind,
-    TableForm, TableStorage,
+    TableForm, TableStorage, Unwritable,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer as Output, ser::SerializeMap};
 
 use super::header_bytes;
+use super::typed::{self, Bodies};
 
 /// Settings of the `json` encoder: none.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,9 +49,17 @@ impl Encoder for Json {
         true
     }
 
+    fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
+        typed::malformed(events)
+    }
+
+    fn reads_rows(&self) -> bool {
+        true
+    }
+
     fn size_bound(&self, events: &Events) -> u64 {
         let headers: u64 = events.iter().map(|event| event.headers().count() as u64).sum();
-        let text = events.body_bytes() + header_bytes(events);
+        let text = typed::body_bytes(events) + header_bytes(events);
         ESCAPED * text + AROUND * events.len() as u64 + AROUND_HEADER * headers
     }
 
@@ -64,26 +75,30 @@ impl Encoder for Json {
 
 impl FileEncoder for Json {
     fn encode(&mut self, events: &Events) -> Bytes {
-        let mut out = Vec::new();
+        let (mut out, mut bodies) = (Vec::new(), Bodies::default());
         for event in events.iter() {
-            serde_json::to_writer(&mut out, &Line(event)).expect("text in memory takes every line");
+            let line = Line { event, body: bodies.body(event) };
+            serde_json::to_writer(&mut out, &line).expect("text in memory takes every line");
             out.push(b'\n');
         }
         out.into()
     }
 }
 
-struct Line<'a>(EventRef<'a>);
+struct Line<'a> {
+    event: EventRef<'a>,
+    body: &'a [u8],
+}
 
 struct Headers<'a>(EventRef<'a>);
 
 impl Serialize for Line<'_> {
     fn serialize<S: Output>(&self, output: S) -> Result<S::Ok, S::Error> {
         let mut line = output.serialize_map(Some(2))?;
-        line.serialize_entry("headers", &Headers(self.0))?;
-        match std::str::from_utf8(self.0.body()) {
+        line.serialize_entry("headers", &Headers(self.event))?;
+        match std::str::from_utf8(self.body) {
             Ok(text) => line.serialize_entry("body", text)?,
-            Err(_) => line.serialize_entry("body_base64", &STANDARD.encode(self.0.body()))?,
+            Err(_) => line.serialize_entry("body_base64", &STANDARD.encode(self.body))?,
         }
         line.end()
     }
@@ -91,7 +106,7 @@ impl Serialize for Line<'_> {
 
 impl Serialize for Headers<'_> {
     fn serialize<S: Output>(&self, output: S) -> Result<S::Ok, S::Error> {
-        output.collect_map(self.0.headers())
+        output.collect_map(self.0.headers().filter(|(name, _)| *name != SCHEMA_HEADER))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod header_and_text;
 pub mod json;
 pub mod sequence_file;
 pub mod text;
+mod typed;
 
 use pipeline::component::entry;
 use pipeline::{Encoder, Entry, Events};

@@ -150,7 +150,10 @@ impl Encoder for SequenceFile {
             if let Some(time) = time
                 && time.parse::<i64>().is_err()
             {
-                let reason = format!("header `{TIMESTAMP}` must be a number of milliseconds");
+                let reason = format!(
+                    "header `{TIMESTAMP}` must be a number of milliseconds since 1970; set it with \
+                     the interceptor `event_time` or `timestamp`"
+                );
                 unwritable.push(Unwritable { index, reason });
             }
         }

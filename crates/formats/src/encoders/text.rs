@@ -1,12 +1,17 @@
-//! `text`: each body followed by LF, without headers.
+//! `text`: each body followed by LF, without headers. The body of a typed row is a JSON object.
 //!
 //! A body that contains LF becomes several lines. With `newline = false` the bodies follow each
 //! other directly, for bodies that have their own line ends.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm};
+use pipeline::{
+    BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm, Unwritable,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::typed;
+use crate::rows::are_typed;
 
 /// Settings of the `text` encoder.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -37,8 +42,16 @@ impl Encoder for Text {
         true
     }
 
+    fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
+        typed::malformed(events)
+    }
+
+    fn reads_rows(&self) -> bool {
+        true
+    }
+
     fn size_bound(&self, events: &Events) -> u64 {
-        events.body_bytes() + events.len() as u64
+        typed::body_bytes(events) + events.len() as u64
     }
 
     fn table(&self) -> Option<TableForm> {
@@ -52,14 +65,19 @@ impl Encoder for Text {
 
 impl FileEncoder for Text {
     fn encode(&mut self, events: &Events) -> Bytes {
+        let are_typed = are_typed(events);
         // The lines of a line-based source are already in the output format.
-        if let (true, Some(lines)) = (self.newline, events.lines()) {
+        if let (true, false, Some(lines)) = (self.newline, are_typed, events.lines()) {
             return lines.clone();
         }
         let size = usize::try_from(events.body_bytes()).expect("a batch fits in memory");
         let mut text = BytesMut::with_capacity(size + events.len());
+        let mut bodies = typed::Bodies::default();
         for event in events.iter() {
-            text.put_slice(event.body());
+            match are_typed {
+                true => text.put_slice(bodies.body(event)),
+                false => text.put_slice(event.body()),
+            }
             if self.newline {
                 text.put_u8(b'\n');
             }

@@ -100,8 +100,8 @@ impl Framer for LengthFramer {
         if length > MESSAGE_BYTES_MAX as u64 {
             self.is_lost = true;
             let problem = format!(
-                "a message has {length} bytes by its prefix, over the limit of 16 MiB: the sender \
-                 uses another framing, or counts characters instead of bytes"
+                "the prefix of a message announces {length} bytes, over the limit of 16 MiB: the \
+                 sender uses another framing, or counts characters instead of bytes"
             );
             return Err(FramingLost { problem, is_found_again: false });
         }

@@ -32,8 +32,8 @@ impl SkippedLine {
             return Ok(());
         }
         self.bytes = 0;
-        let problem = "received 16 MiB without a line end: the sender ends its messages in another \
-                       way; set `framing` to the one that it uses";
+        let problem = "received 16 MiB without a line end: set `framing` to the framing of the \
+                       sender";
         Err(FramingLost { problem: problem.to_owned(), is_found_again: false })
     }
 }

@@ -189,7 +189,7 @@ fn reports_changed_columns_and_rejects_rows_that_do_not_match() {
     assert_eq!(changes, "shop.t1: new columns [`at`], removed columns [`long`]");
     assert!(assembler.change(1, Change::Truncate).unwrap_err().contains("outside"));
     assembler.begin(Lsn(1), 0, Some(Xid::Number(1)));
-    assert!(assembler.change(2, Change::Truncate).unwrap_err().contains("unknown table 2"));
+    assert!(assembler.change(2, Change::Truncate).unwrap_err().contains("(number 2)"));
     let short = assembler.change(1, Change::Insert(vec![Cell::Null])).unwrap_err();
-    assert_eq!(short, "a row of shop.t1 has 1 values, but the table has 3 columns");
+    assert!(short.starts_with("a row of shop.t1 has 1 values, but the table has 3 columns"));
 }

@@ -115,7 +115,8 @@ impl Changes {
                 }
                 Ok(Some(Err(error))) => return Err(failed(SqlError::mysql(&address, &error))),
                 Ok(None) => {
-                    let problem = "the server closed the stream of the binary log".to_owned();
+                    let problem =
+                        "the server closed the stream of the binary log; see its log".to_owned();
                     return Err(failed(SqlError::Broken { address, problem }));
                 }
                 Err(_) if heard.elapsed() >= SILENCE => {

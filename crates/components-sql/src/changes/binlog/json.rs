@@ -29,7 +29,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<String, String> {
 }
 
 fn odd(error: impl std::fmt::Display) -> String {
-    format!("cannot decode a JSON value: {error}")
+    format!("cannot decode a JSON value of the binary log: {error}; report this as a bug")
 }
 
 fn put(value: &Theirs<'_>, text: &mut String) -> Result<(), String> {

@@ -26,7 +26,7 @@ use super::gtid;
 use super::proof::Head;
 use super::server;
 use super::statement::StatementKind;
-use super::table::{Charsets, MappedTable};
+use super::table::{Charsets, MappedTable, undecodable};
 
 /// Maximum bytes of a transaction that wait for its end.
 pub(super) const HELD_MAX: usize = 16 << 20;
@@ -151,7 +151,7 @@ impl Log {
     pub(super) fn take(&mut self, event: Event) -> Result<Step, String> {
         let header = event.header();
         let kind = header.event_type_raw();
-        let odd = |error: std::io::Error| format!("cannot decode a binary log event: {error}");
+        let odd = |error: std::io::Error| undecodable("an event", &error);
         self.has_form |= kind == EventType::FORMAT_DESCRIPTION_EVENT as u8;
         if !self.has_form {
             return Ok(Step::Nothing);
@@ -193,7 +193,7 @@ impl Log {
 
     /// Processes an event of a transaction.
     fn change(&mut self, kind: u8, event: Event, end: Lsn) -> Result<Step, String> {
-        let odd = |error: std::io::Error| format!("cannot decode a binary log event: {error}");
+        let odd = |error: std::io::Error| undecodable("an event", &error);
         let Some(group) = &mut self.group else { return Ok(Step::Nothing) };
         match kind {
             XA_PREPARE => self.prepared(end),
@@ -237,9 +237,7 @@ impl Log {
 
     /// Processes a table map.
     fn map(&mut self, event: &Event) -> Result<Step, String> {
-        let odd = |error: std::io::Error| {
-            format!("cannot decode a table description of the binary log: {error}")
-        };
+        let odd = |error: std::io::Error| undecodable("a table description", &error);
         let map: TableMapEvent<'_> = event.read_event().map_err(odd)?;
         let (schema, name) = (map.database_name(), map.table_name());
         let index = self.wanted.iter().position(|it| (&*it.0, &*it.1) == (&schema, &name));
@@ -273,8 +271,7 @@ impl Log {
     }
 
     fn begin(&mut self, event: &Event, lsn: Lsn) -> Result<(), String> {
-        let begun = gtid::read(event)
-            .ok_or_else(|| "a GTID event of the binary log is truncated".to_owned())?;
+        let begun = gtid::read(event).ok_or_else(|| undecodable("a GTID event", &"truncated"))?;
         self.group = Some(Group {
             lsn,
             xid: begun.xid,

@@ -18,7 +18,7 @@ use mysql_async::consts::ColumnType as T;
 use super::super::assemble::Change;
 use super::super::change::{Cell, Old, Row};
 use super::json;
-use super::table::{Charset, MappedTable, Shape};
+use super::table::{Charset, MappedTable, Shape, undecodable};
 use crate::mysql;
 use crate::value::Value;
 
@@ -27,7 +27,12 @@ use crate::value::Value;
 /// # Errors
 /// The event cannot be decoded.
 pub(super) fn changes(mapped: &MappedTable, event: &Event) -> Result<Vec<Change>, String> {
-    let data = event.read_data().map_err(|error| format!("cannot decode rows: {error}"))?;
+    decoded(mapped, event)
+        .map_err(|problem| format!("table {}.{}: {problem}", mapped.schema, mapped.name))
+}
+
+fn decoded(mapped: &MappedTable, event: &Event) -> Result<Vec<Change>, String> {
+    let data = event.read_data().map_err(|error| undecodable("rows", &error))?;
     let Some(EventData::RowsEvent(rows)) = data else { return Ok(Vec::new()) };
     let images = [rows.columns_before_image(), rows.columns_after_image()];
     if rows.num_columns() != mapped.shapes.len() as u64
@@ -77,7 +82,7 @@ fn image(shapes: &[Shape], bytes: &mut &[u8]) -> Result<Row, String> {
 }
 
 fn cut(_: TryGetError) -> String {
-    "a row is truncated".to_owned()
+    undecodable("a row", &"truncated")
 }
 
 /// Takes the next bytes.
@@ -109,7 +114,8 @@ fn int(bytes: &mut &[u8], count: usize, is_unsigned: bool) -> Result<Theirs, Try
 fn value(shape: &Shape, bytes: &mut &[u8]) -> Result<Value, String> {
     let Some(theirs) = theirs(shape, bytes).map_err(cut)? else {
         return Err(format!(
-            "the column `{}` has the unsupported type {:?}",
+            "the column `{}` has the unsupported type {:?}; convert the column, or remove the \
+             table from `tables`",
             shape.name, shape.kind
         ));
     };

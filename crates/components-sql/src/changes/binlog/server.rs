@@ -45,7 +45,8 @@ fn may_lock(error: SqlError) -> SqlError {
             SqlError::Misfit {
                 problem: format!(
                     "{address} returned error {code}: {problem}; a snapshot briefly locks its \
-                     tables: run `GRANT SELECT, LOCK TABLES ON` their database `.* TO` the user"
+                     tables: run `GRANT SELECT, LOCK TABLES ON DATABASE.* TO USER` for the \
+                     database of the tables and the user of the source"
                 ),
             }
         }
@@ -68,9 +69,12 @@ pub(super) fn parts(file: &str) -> Result<(String, u64), SqlError> {
     let parts = file.rsplit_once('.');
     let number = parts.and_then(|(base, digits)| Some((base.to_owned(), digits.parse().ok()?)));
     number.ok_or_else(|| SqlError::Misfit {
-        problem: format!("a file of the binary log has a name without a number: `{file}`"),
+        problem: format!("`{file}` is not the name of a binary log; check `log_bin` of the server"),
     })
 }
+
+const NO_POSITION: &str = "the server reports no position of its binary log; set `log_bin` in its \
+                           configuration, and restart it";
 
 impl Server {
     /// Connects.
@@ -79,7 +83,9 @@ impl Server {
     /// The connection fails, or the server is too old.
     pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
         let Connection::Mysql(mut connection) = Connection::open(target).await? else {
-            return misfit("only MySQL and MariaDB have a binary log".to_owned());
+            return misfit(
+                "only MySQL and MariaDB have a binary log; correct `database.url`".to_owned(),
+            );
         };
         let asked = connection.query_first("SELECT VERSION()").await;
         let version: Option<String> =
@@ -260,7 +266,7 @@ impl Server {
                     return Ok(Some(Proof::File { server, began: header.timestamp() }));
                 }
             }
-            misfit(format!("the binary log file `{file}` of {address} has no format description"))
+            misfit(format!("the binary log `{file}` of {address} is damaged: run `mysqlbinlog`"))
         };
         let silent = |_| Err(SqlError::Silent { address: address.clone(), limit });
         timeout(limit, heads).await.unwrap_or_else(silent)
@@ -305,7 +311,8 @@ impl Server {
         let other = Self::open(&options.target).await?;
         let Some(proof) = other.proof(options.server_id, &base, done).await? else {
             return misfit(format!(
-                "the binary log has no position {done}, at which the snapshot was taken"
+                "the binary log has no position {done}, at which the snapshot was taken; the \
+                 snapshot is taken again; raise `binlog_expire_logs_seconds` if this repeats"
             ));
         };
         Ok((done, Log { base, proof: proof.to_string() }))
@@ -322,9 +329,7 @@ impl Server {
         };
         match of("binlog_snapshot_position").parse() {
             Ok(offset) => Ok((of("binlog_snapshot_file").to_owned(), offset)),
-            Err(_) => misfit(
-                "the server reports no position of its binary log for the snapshot".to_owned(),
-            ),
+            Err(_) => misfit(NO_POSITION.to_owned()),
         }
     }
 
@@ -346,10 +351,7 @@ impl Server {
         let ends: Vec<mysql_async::Row> = locks.rows(end_of_log).await?;
         locks.run("UNLOCK TABLES").await?;
         let end = ends.first().and_then(|row| Some((row.get(0)?, row.get(1)?)));
-        end.map_or_else(
-            || misfit("the server does not report the end of its binary log".to_owned()),
-            Ok,
-        )
+        end.map_or_else(|| misfit(NO_POSITION.to_owned()), Ok)
     }
 
     /// Lists the log files and their sizes.

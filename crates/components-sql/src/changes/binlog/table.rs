@@ -87,9 +87,17 @@ pub(super) struct Shape {
 pub(super) struct MappedTable {
     /// Index among the captured tables.
     pub(super) index: u64,
-    schema: String,
-    name: String,
+    pub(super) schema: String,
+    pub(super) name: String,
     pub(super) shapes: Vec<Shape>,
+}
+
+/// Returns the message for a part of the log that cannot be decoded.
+pub(super) fn undecodable(what: &str, error: &dyn std::fmt::Display) -> String {
+    format!(
+        "cannot decode {what} of the binary log: {error}; check it with `mysqlbinlog`; if that can \
+         read it, report this as a bug"
+    )
 }
 
 impl MappedTable {
@@ -103,7 +111,8 @@ impl MappedTable {
         charsets: &Charsets,
     ) -> Result<Self, String> {
         let (schema, name) = (map.database_name().into_owned(), map.table_name().into_owned());
-        let shapes = shapes(map, charsets).map_err(|problem| format!("{schema}.{name}: {problem}"));
+        let shapes =
+            shapes(map, charsets).map_err(|problem| format!("table {schema}.{name}: {problem}"));
         Ok(Self { index, shapes: shapes?, schema, name })
     }
 
@@ -119,34 +128,39 @@ impl MappedTable {
     }
 }
 
-fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, String> {
-    let odd = |error: std::io::Error| format!("cannot decode the column types: {error}");
-    let meta = OptionalMetaExtractor::new(map.iter_optional_meta()).map_err(odd)?;
-    let (mut names, mut signs) = (meta.iter_column_name(), meta.iter_signedness());
-    let (mut texts, mut choices) = (meta.iter_charset(), meta.iter_enum_and_set_charset());
-    // In key order, which may differ from the column order.
-    let key: Vec<u64> = meta.iter_primary_key().collect::<Result<_, _>>().map_err(odd)?;
+/// Returns the names of the values of each `enum` column, and of each `set` column.
+fn labels(map: &TableMapEvent<'_>) -> std::io::Result<[Vec<Vec<Vec<u8>>>; 2]> {
     let (mut enums, mut sets) = (Vec::new(), Vec::new());
     for field in map.iter_optional_meta() {
-        match field.map_err(odd)? {
+        match field? {
             OptionalMetadataField::EnumStrValue(of) => {
                 for labels in of.iter_values() {
-                    let labels = labels.map_err(odd)?;
+                    let labels = labels?;
                     let raw = labels.values().iter().map(|it| it.value_raw().to_vec());
-                    enums.push(raw.collect::<Vec<_>>());
+                    enums.push(raw.collect());
                 }
             }
             OptionalMetadataField::SetStrValue(of) => {
                 for labels in of.iter_values() {
-                    let labels = labels.map_err(odd)?;
+                    let labels = labels?;
                     let raw = labels.values().iter().map(|it| it.value_raw().to_vec());
-                    sets.push(raw.collect::<Vec<_>>());
+                    sets.push(raw.collect());
                 }
             }
             _ => {}
         }
     }
-    let (mut enums, mut sets) = (enums.into_iter(), sets.into_iter());
+    Ok([enums, sets])
+}
+
+fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, String> {
+    let odd = |error: std::io::Error| undecodable("the column types", &error);
+    let meta = OptionalMetaExtractor::new(map.iter_optional_meta()).map_err(odd)?;
+    let (mut names, mut signs) = (meta.iter_column_name(), meta.iter_signedness());
+    let (mut texts, mut choices) = (meta.iter_charset(), meta.iter_enum_and_set_charset());
+    // In key order, which may differ from the column order.
+    let key: Vec<u64> = meta.iter_primary_key().collect::<Result<_, _>>().map_err(odd)?;
+    let [mut enums, mut sets] = labels(map).map_err(odd)?.map(Vec::into_iter);
     let mut shapes = Vec::new();
     for at in 0..map.columns_count() as usize {
         let Some(name) = names.next().transpose().map_err(odd)? else {
@@ -157,7 +171,9 @@ fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, St
         };
         let name = name.name().into_owned();
         let kind = map.get_column_type(at).map_err(|error| format!("`{name}`: {error}"))?;
-        let kind = kind.ok_or_else(|| format!("`{name}` has no type"))?;
+        let kind = kind.ok_or_else(|| {
+            format!("the column `{name}` has no type in the binary log; report this as a bug")
+        })?;
         let mut meta = [0; 2];
         let written = map.get_column_metadata(at).unwrap_or_default();
         meta.iter_mut().zip(written).for_each(|(to, from)| *to = *from);
@@ -171,7 +187,12 @@ fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, St
             None => MYSQL_BINARY,
             Some(listed) => {
                 let listed = listed.transpose().map_err(odd)?;
-                listed.ok_or_else(|| format!("the log has no charset of the column `{name}`"))?
+                listed.ok_or_else(|| {
+                    format!(
+                        "the binary log has no charset of the column `{name}`; run `SET GLOBAL \
+                         binlog_row_metadata = 'FULL'`"
+                    )
+                })?
             }
         };
         let charset = charsets.charset(charset).map_err(|charset| {

@@ -61,7 +61,7 @@ impl Catalog {
     /// It cannot, with a hint; or the connection fails.
     pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
         let Connection::Postgres(postgres) = Connection::open(target).await? else {
-            return Err(misfit("this source needs PostgreSQL".to_owned()));
+            return Err(misfit("the server is not PostgreSQL; correct `database.url`".to_owned()));
         };
         let (target, meanings) = (target.clone(), HashMap::new());
         let mut catalog = Self { postgres, target, version: 0, meanings };
@@ -70,12 +70,21 @@ impl Catalog {
              pg_is_in_recovery()",
             &[],
         );
-        let row = row.await?.ok_or_else(|| misfit("the server returned no settings".to_owned()))?;
+        let row = row.await?.ok_or_else(|| {
+            misfit(
+                "the server returned no settings for `wal_level`; check that `database.url` names \
+                 PostgreSQL itself, not a proxy"
+                    .to_owned(),
+            )
+        })?;
         let (level, is_standby): (String, bool) = (catalog.get(&row, 0)?, catalog.get(&row, 2)?);
         catalog.version = catalog.get(&row, 1)?;
         let address = &catalog.target.address;
         if catalog.version < VERSION_MIN {
-            let problem = format!("{address} is older than PostgreSQL 10, which is required");
+            let problem = format!(
+                "{address} is older than PostgreSQL 10, which is required; upgrade it, or read its \
+                 tables with the source `sql`"
+            );
             return Err(misfit(problem));
         }
         if is_standby {
@@ -175,9 +184,9 @@ impl Catalog {
         match (&*identity, has_key) {
             ("f" | "i", _) | ("d", true) => Ok(()),
             _ => Err(misfit(format!(
-                "nothing names a row of the table {table}: once it is published the database \
-                 refuses to update and delete its rows; add a primary key, or run `ALTER TABLE \
-                 {table} REPLICA IDENTITY FULL`"
+                "the table {table} has no primary key: once it is published, the database rejects \
+                 updates and deletes of its rows; add a primary key, or run `ALTER TABLE {table} \
+                 REPLICA IDENTITY FULL`"
             ))),
         }
     }

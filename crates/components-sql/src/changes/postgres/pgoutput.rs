@@ -104,8 +104,16 @@ impl Frame {
         };
         match read() {
             Ok(Some(frame)) => Ok(frame),
-            Ok(None) => Err(format!("unknown message from the slot: {}", start(&of))),
-            Err(_) => Err(format!("truncated message from the slot: {}", start(&of))),
+            Ok(None) => Err(format!(
+                "the replication slot sent an unknown message ({}); check the version of the \
+                 server, and report this as a bug if it repeats",
+                start(&of)
+            )),
+            Err(_) => Err(format!(
+                "the replication slot sent a truncated message ({}); reconnecting; if this \
+                 repeats, check the network and proxies",
+                start(&of)
+            )),
         }
     }
 }
@@ -264,8 +272,6 @@ mod tests {
         let alive = [&b"k"[..], &9_u64.to_be_bytes(), &[0; 8], &[1]].concat();
         let expected = Frame::Alive { end: Lsn(9), wants_answer: true };
         assert_eq!(Frame::read(alive.into()), Ok(expected));
-        assert!(
-            Frame::read(frame(b"?")).unwrap_err().contains("unknown message from the slot: 77")
-        );
+        assert!(Frame::read(frame(b"?")).unwrap_err().contains("sent an unknown message (77"));
     }
 }

@@ -76,7 +76,8 @@ pub(super) fn next(
         format!("changes after {} are lost: the slot `{name}` of {address} {lost}", state.done);
     match options.on_lost {
         OnLost::Snapshot => {
-            tracing::warn!(slot = %name, "{lost}; starting a new snapshot");
+            tracing::warn!(slot = %name, "{lost}; starting a new snapshot, as `on_lost` is set; \
+                                          changes in between are not read");
             Ok(Next::Make { is_void: true, is_lost: true })
         }
         OnLost::Stop => misfit(format!(

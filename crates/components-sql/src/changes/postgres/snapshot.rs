@@ -96,8 +96,10 @@ impl Changes {
         match (row.next().as_deref().and_then(Lsn::read), row.next()) {
             (Some(begin), Some(snapshot)) => Ok((begin, snapshot)),
             _ => {
-                let problem =
-                    format!("the server created the slot `{slot}` without a log position");
+                let problem = format!(
+                    "the server created the slot `{slot}` without a log position; drop it with \
+                     `SELECT pg_drop_replication_slot('{slot}')`"
+                );
                 Err(SqlError::Misfit { problem })
             }
         }

@@ -199,7 +199,7 @@ impl Replication {
                         problem: format!("{}: {problem}", self.target.address),
                     });
                 }
-                b'c' | b'Z' => return Err(self.odd("an end of the stream")),
+                b'c' | b'Z' => return Err(self.odd("the end of the stream")),
                 _ => {}
             }
         }
@@ -255,7 +255,7 @@ impl Replication {
                 };
             }
             match self.stream.read_buf(&mut self.input).await {
-                Ok(0) => return Err(self.odd("an end of the connection")),
+                Ok(0) => return Err(self.odd("the end of the connection")),
                 Ok(_) => {}
                 Err(error) => return Err(self.broken(&error)),
             }
@@ -296,7 +296,10 @@ impl Replication {
     }
 
     fn odd(&self, what: &str) -> SqlError {
-        let problem = format!("received {what}");
+        let problem = format!(
+            "received {what}; reconnecting; if this repeats, see the log of the database, and \
+             check proxies in between"
+        );
         SqlError::Broken { address: self.target.address.clone(), problem }
     }
 }

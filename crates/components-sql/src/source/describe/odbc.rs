@@ -85,7 +85,9 @@ async fn types(
     match types.len() == said.len() {
         true => Ok(types),
         false => Err(SqlError::Misfit {
-            problem: "the PostgreSQL catalog lacks the types of some columns".to_owned(),
+            problem: "the PostgreSQL catalog lacks the types of some columns; cast these columns \
+                      to text in a `query`, and report this as a bug"
+                .to_owned(),
         }),
     }
 }
@@ -172,7 +174,8 @@ pub(in crate::source) fn by_driver(dialect: Dialect, said: &Said) -> Described {
         around: (before, behind),
         not_ahead,
     });
-    let column = Column { name: said.name.clone(), kind, selected, meaning, wire: Wire::Cast };
+    let (name, wire) = (said.name.clone(), Wire::Cast);
+    let column = Column { name, kind, selected, meaning, wire, is_list: false };
     Described { column, ordered, is_unknown: said.kind == Given::Other }
 }
 

@@ -39,8 +39,8 @@ impl Codec {
             other => {
                 let name: String = String::from_utf8_lossy(other).chars().take(40).collect();
                 return Err(format!(
-                    "its codec `{name}` is not supported; known: `null`, `deflate`, `snappy`, \
-                     `zstandard`, `bzip2`"
+                    "the codec `{name}` of the file is not supported; known: `null`, `deflate`, \
+                     `snappy`, `zstandard`, `bzip2`"
                 ));
             }
         })
@@ -82,7 +82,7 @@ impl Codec {
 }
 
 fn too_large(max: usize) -> String {
-    format!("it has more than {max} bytes after decompression (`block_max`)")
+    format!("the block has more than {max} bytes after decompression (`block_max`); raise it")
 }
 
 fn limited(decoder: impl Read, plain: &mut Vec<u8>, max: usize) -> Result<(), String> {
@@ -90,7 +90,7 @@ fn limited(decoder: impl Read, plain: &mut Vec<u8>, max: usize) -> Result<(), St
     match read {
         Ok(read) if read > max => Err(too_large(max)),
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("it cannot be decompressed: {error}")),
+        Err(error) => Err(format!("decompression failed: {error}")),
     }
 }
 
@@ -103,8 +103,8 @@ fn window_log(max: usize) -> u32 {
 fn snappy(bytes: &[u8], plain: &mut Vec<u8>, max: usize) -> Result<(), String> {
     let split = bytes.len().checked_sub(CHECKSUM_BYTES);
     let (packed, checksum) =
-        bytes.split_at(split.ok_or_else(|| "it has no checksum of Snappy".to_owned())?);
-    let failed = |error: snap::Error| format!("it cannot be decompressed: {error}");
+        bytes.split_at(split.ok_or_else(|| "the Snappy checksum is missing".to_owned())?);
+    let failed = |error: snap::Error| format!("decompression failed: {error}");
     let length = snap::raw::decompress_len(packed).map_err(failed)?;
     if length > max {
         return Err(too_large(max));
@@ -113,6 +113,6 @@ fn snappy(bytes: &[u8], plain: &mut Vec<u8>, max: usize) -> Result<(), String> {
     snap::raw::Decoder::new().decompress(packed, plain).map_err(failed)?;
     match crc32fast::hash(plain).to_be_bytes() == *checksum {
         true => Ok(()),
-        false => Err("its checksum does not match its content".to_owned()),
+        false => Err("the checksum does not match the content".to_owned()),
     }
 }

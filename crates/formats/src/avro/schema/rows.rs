@@ -68,7 +68,7 @@ impl Schema {
     /// Rows cannot have one of its types; the error names the field.
     pub fn rows(&self) -> Result<RowSchema, String> {
         let Node::Record(fields) = &self.nodes[self.root] else {
-            return Err("it is not a record, so its values have no names".to_owned());
+            return Err("the schema is not a record, so its values have no names".to_owned());
         };
         let columns = Types::new(self).fields(fields).map_err(Misfit::text)?;
         RowSchema::new(columns).map_err(|problem| format!("its row {problem}"))
@@ -258,8 +258,7 @@ fn bytes(bytes: &[u8], logical: Option<&Logical>, row: &mut RowWriter<'_>) -> Re
         }
         Some(Logical::BigDecimal) => {
             let text = big_decimal(bytes).ok_or(
-                "a malformed `big-decimal`, or one with over 76 \
-                                                 digits or over 1000 zeros",
+                "a malformed `big-decimal`, or one with over 76 digits or over 1000 zeros",
             )?;
             return Ok(row.push(Value::Text(&text)).map_err(mismatch)?);
         }

@@ -74,16 +74,16 @@ fn refuses_endless_nesting_and_huge_counts_immediately() {
 #[test]
 fn a_schema_that_a_reader_would_refuse_is_refused_with_what_is_wrong() {
     for (schema, says) in [
-        (json!(7), "is not a schema"),
+        (json!(7), "is not an Avro schema"),
         (json!("Unknown"), "the type `Unknown`"),
         (json!({ "items": "int" }), "`type` is missing"),
         (json!({ "type": "array" }), "`items` is missing"),
         (json!({ "type": "array", "items": "null" }), "have no bytes"),
-        (json!([]), "no branch"),
+        (json!([]), "no types"),
         (json!(["int", ["null"]]), "contains a union"),
         (json!(["int", "int"]), "twice"),
         (json!({ "type": "fixed", "name": "F", "size": -1 }), "number of bytes"),
-        (json!({ "type": "fixed", "name": "1F", "size": 1 }), "not a valid name of a type"),
+        (json!({ "type": "fixed", "name": "1F", "size": 1 }), "not a valid name"),
         (json!({ "type": "enum", "name": "E", "symbols": ["A", "A"] }), "twice"),
         (json!({ "type": "enum", "name": "E", "symbols": "A" }), "not a list"),
         (

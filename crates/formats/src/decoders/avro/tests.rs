@@ -5,8 +5,7 @@
 //! (`tests/golden/avro`, by the Java program there); then each byte is damaged, and the files are
 //! cut at each byte.
 
-use pipeline::Batch;
-use pipeline::PieceLimits;
+use pipeline::{Batch, BatchBuilder, Message, PieceLimits};
 use serde_json::{Value, json};
 
 use super::super::testkit::{decoded, decoder, message};
@@ -100,7 +99,7 @@ fn records_are_the_events_that_flume_makes_of_them_in_each_codec() {
         }
     }
     let error = read(golden!("xz.avro"), &json!("avro"), 0, 9).1.unwrap();
-    assert!(error.contains("codec `xz` is not supported"), "{error}");
+    assert!(error.contains("codec `xz` of the file is not supported"), "{error}");
 }
 
 #[test]

@@ -184,8 +184,8 @@ mod tests {
             (&[(LITERAL, r#""int""#)], b"\x01"),
         ]);
         let found = encoder(&settings()).unwritable(&batch);
-        let says = ["has no schema", "none of `schemas`", "not JSON", "`nothing`", "64 KiB"];
-        let says = says.into_iter().chain(["no datum of the schema"]);
+        let says = ["has no schema", "not in `schemas`", "schema in JSON", "`nothing`", "64 KiB"];
+        let says = says.into_iter().chain(["does not match the schema"]);
         assert_eq!(found.len(), 6, "{found:?}");
         for (index, (one, says)) in found.iter().zip(says).enumerate() {
             assert!(one.index == index && one.reason.contains(says), "{one:?}");

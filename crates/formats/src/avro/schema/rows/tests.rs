@@ -163,9 +163,9 @@ fn types_and_values_that_rows_do_not_have_are_rejected_by_name() {
     for (kind, datum, problem) in [
         (record(json!(["null", "R"])), vec![], "`c.a`: a record that contains itself"),
         (twice, vec![], "`c`: a union has two types with the name `F`"),
-        (json!(["null"]), vec![], "`c`: values that are always null"),
-        (json!({ "type": "map", "values": "null" }), vec![], "`c.value`: values that are always"),
-        (json!(["null", empty, "int"]), vec![], "`c`: a union has several types without bytes"),
+        (json!(["null"]), vec![], "`c`: the type `null` is not supported"),
+        (json!({ "type": "map", "values": "null" }), vec![], "`c.value`: the type `null` is not"),
+        (json!(["null", empty, "int"]), vec![], "`c`: a union has several types without data"),
         (doubled, vec![], "more than 4096 types"),
         (deep, vec![], "deep"),
         (missing, vec![], "`c`: a decimal must have a `precision`"),

@@ -56,7 +56,7 @@ impl<'s> Types<'s> {
         let schema = self.schema;
         let logical = schema.logical.get(&node);
         Ok(match &schema.nodes[node] {
-            Node::Null => return Err("values that are always null do not fit here".into()),
+            Node::Null => return Err("the type `null` is not supported here".into()),
             Node::Boolean => Type::Bool,
             Node::Int => match logical {
                 Some(Logical::Date) => Type::Date,
@@ -79,8 +79,7 @@ impl<'s> Types<'s> {
             Node::Bytes | Node::Fixed(_) => match logical {
                 Some(Logical::Decimal { precision: 0, .. }) => {
                     return Err(
-                        "a decimal must have a `precision` from 1 to 76, and a `scale` up \
-                                to it"
+                        "a decimal must have a `precision` from 1 to 76, and a `scale` up to it"
                             .into(),
                     );
                 }
@@ -113,11 +112,11 @@ impl<'s> Types<'s> {
         let (nulls, values): (Vec<usize>, Vec<usize>) = branches.iter().partition(|it| is_null(it));
         if nulls.len() > 1 {
             return Err(
-                "a union has several types without bytes, which NULL cannot tell apart".into()
+                "a union has several types without data, which a NULL cannot distinguish".into()
             );
         }
         match &*values {
-            [] => Err("values that are always null do not fit here".into()),
+            [] => Err("the type `null` is not supported here".into()),
             [value] => self.kind(*value),
             values => {
                 let mut fields: Vec<Column> = Vec::new();
