@@ -46,10 +46,13 @@ fn part(query: &str, more: &[&str]) -> Result<Option<Part>, String> {
             _ => return Err(unknown("parameter", key, &[&["source", "group"], more].concat())),
         };
         if found.replace(part).is_some() {
-            return Err("name only one part per request".to_owned());
+            return Err(
+                "a request must name one part, but this one names several: send a request for each"
+                    .to_owned(),
+            );
         }
     }
-    found.ok_or_else(|| "name a part: ?source= or ?group=".to_owned())
+    found.ok_or_else(|| "a request must name a part: add ?source=NAME or ?group=NAME".to_owned())
 }
 
 /// Parses the query of `/drain`.

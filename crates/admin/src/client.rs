@@ -3,14 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::{Request, StatusCode};
 use pipeline::Env;
 use tls::Dialer;
 use tokio::time::timeout;
+use web::{Reply, once};
 
 /// Time limit for a page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,18 +39,14 @@ pub async fn ask(
     path: &str,
     bytes_max: usize,
 ) -> io::Result<(StatusCode, String)> {
-    let stream = dialer.connect(address).await?;
-    let handshake = http1::handshake(TokioIo::new(stream)).await;
-    let (mut connection, driver) = handshake.map_err(io::Error::other)?;
-    tokio::spawn(async move {
-        // The request reports a broken connection.
-        let _ = driver.await;
-    });
-    let request = Request::get(path).header(header::HOST, address).body(Full::<Bytes>::default());
-    let request = request.map_err(io::Error::other)?;
-    let answer = connection.send_request(request).await.map_err(io::Error::other)?;
-    let status = answer.status();
-    let text = Limited::new(answer.into_body(), bytes_max).collect().await;
-    let text = text.map_err(io::Error::other)?.to_bytes();
-    Ok((status, String::from_utf8_lossy(&text).trim_end().to_owned()))
+    let request = Request::get(path).body(Full::default()).map_err(io::Error::other)?;
+    let answered = async { Reply::read(once(dialer, address, request).await?, bytes_max).await };
+    let reply = answered.await.map_err(|lost| io::Error::other(lost.cause()))?;
+    match reply.is_cut {
+        true => Err(io::Error::other(format!("the response is over {bytes_max} bytes"))),
+        false => {
+            let text = String::from_utf8_lossy(&reply.body).trim_end().to_owned();
+            Ok((reply.head.status, text))
+        }
+    }
 }

@@ -65,10 +65,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
+use web::Guard;
 
 pub use client::{ask, page};
 use connections::{Connections, Watched};
-use guard::{Client, Guard};
+use guard::Client;
 pub use pages::{Live, Pages};
 use routes::ListenerKind;
 
@@ -238,7 +239,7 @@ async fn accept(
                 trouble.count(now);
                 if trouble.should_log(now, &error.to_string()).is_some() {
                     warn!(%error, "cannot accept connections on the admin listener; events are not \
-                                   affected; retrying");
+                                   affected; retrying; fix the cause in `error`");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }

@@ -7,7 +7,7 @@ pub(super) fn parameters(query: &str) -> impl Iterator<Item = Result<(&str, Stri
     query.split('&').filter(|part| !part.is_empty()).map(|part| {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         let value = percent_decode_str(value).decode_utf8();
-        let value = value.map_err(|_| format!("`{key}` is not UTF-8"))?;
+        let value = value.map_err(|_| format!("the value of `{key}` is not UTF-8"))?;
         Ok((key, value.into_owned()))
     })
 }

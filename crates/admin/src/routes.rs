@@ -6,9 +6,10 @@ use control::audit::{Line, Outcome};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, header};
 use metrics::Format;
+use web::Guard;
 
 use super::answer::{Answer, JSON_LINES, fresh, page, secured, typed};
-use super::guard::{self, Client, Guard};
+use super::guard::{self, Client};
 use super::pages::Pages;
 use super::{assets, change, feed, tap};
 
@@ -144,7 +145,8 @@ const ADMIN: &[Route] = &[
         "/tap",
         Access::Contents,
         Page::Tap,
-        "events that pass at ?source=, ?channel= or ?sink=, as server-sent events; &where=, &rate=",
+        "events that pass at ?source=, ?channel= or ?sink=, as server-sent events; \
+         &where=CONDITION, &rate=N per second",
     ),
     route(
         "/account",
@@ -262,7 +264,7 @@ async fn unsecured(
 ) -> Answer {
     let path = head.uri.path();
     let route = of.routes().iter().find(|route| route.path == path);
-    let actor = || guard.actor(&head.headers, client);
+    let actor = || guard::actor(guard, &head.headers, client);
     if let Some(Refusal(answer, why)) = refusal(of, guard, head, route) {
         match head.headers.contains_key(header::AUTHORIZATION) {
             true if why == NO_TOKEN => pages.refused_token(client).await,

@@ -227,7 +227,9 @@ impl Reader {
         match point(&self.pages.monitor.running.parts(), *place, name) {
             Some((point, _)) if self.line.is_of(&point) => {}
             Some((point, part)) => self.line = point.open(part),
-            None => self.sums.gone = Some(format!("`{name}` no longer exists")),
+            None => {
+                self.sums.gone = Some(format!("`{name}` no longer exists; a reload removed it"));
+            }
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use config::{ConfigError, ConfigErrors, Plan};
+use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan};
 use metrics::Metrics;
 use peers::discovery::Discovery;
-use pipeline::{Catalogue, Env, Guarantee, Routing};
+use pipeline::{Catalogue, Env, Guarantee, ResendMode, Routing};
 
 use crate::built::BuiltGroup;
 use crate::group::NamedSink;
@@ -39,6 +39,9 @@ pub struct Checked {
     pub routings: Vec<(String, Routing)>,
     /// The lookup of each discovered sink, by its name.
     pub discoveries: Vec<(String, Discovery)>,
+    /// Sources that cannot report progress, by the channel whose reports they hold back. Without
+    /// channels that lead to no receipts.
+    pub silent: BTreeMap<String, Vec<String>>,
     /// Settings that may be intended, but exceed the disk or are not safe.
     pub warnings: Vec<String>,
 }
@@ -83,12 +86,39 @@ pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, Co
     let of_disk = topology.channels.iter().flat_map(|built| built.channel.warnings());
     let plain = topology.plain_text.iter().map(|it| {
         let PlainTextStatus { component, setting, address } = it;
-        format!("{component}: `{setting}`: plain text leaves this host over {address}")
+        format!(
+            "{component}: `{setting}`: plain text leaves this host over {address}: others can read \
+             and change it; set the table `tls` and remove `insecure`, or ignore this if you \
+             accept it"
+        )
     });
     let warnings = of_disk.chain(plain).collect();
     let sources = topology.sources.iter();
     let sources = sources.map(|built| (built.name.to_string(), built.source.guarantee())).collect();
-    Ok(Checked { promises, sources, routings: routings.collect(), discoveries, warnings })
+    let silent = silent_sources(plan, &topology);
+    Ok(Checked { promises, sources, routings: routings.collect(), discoveries, silent, warnings })
+}
+
+/// Returns the sources that hold reports of progress back, by channel, where receipts may need
+/// them: if the channel leads to other agents, or to a sink with receipts.
+fn silent_sources(plan: &Plan, topology: &Topology) -> BTreeMap<String, Vec<String>> {
+    let needs = |group: &&GroupPlan| {
+        let is_needed =
+            |it: &ComponentPlan| it.kind == "grpc" || it.settings.get("complete").is_some();
+        group.sinks.iter().any(is_needed)
+    };
+    let needed: Vec<&String> = plan.groups.iter().filter(needs).map(|it| &it.channel).collect();
+    let mut silent: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for built in &topology.sources {
+        let is_relay = built.source.resend_mode() == ResendMode::ByIdentity;
+        if is_relay || built.source.reports_progress() {
+            continue;
+        }
+        for channel in built.required.iter().filter(|channel| needed.contains(channel)) {
+            silent.entry(channel.clone()).or_default().push(built.name.to_string());
+        }
+    }
+    silent
 }
 
 /// Returns the plan with its guarantees, if it is sound and every component of it can be built.

@@ -62,9 +62,9 @@ impl DataDir {
             _ if format.as_deref().is_none_or(str::is_empty) => match write_format(path, env) {
                 Err(error) if is_full(&error) => {
                     warn!(path = %path.display(), %error,
-                            "the disk has no room for the content of the file `format` in the data \
-                             directory; the agent runs without it, and the next start writes it; \
-                             free disk space");
+                            "cannot write the file `format` in the data directory, because the \
+                             disk is full; the agent runs without it, and the next start writes \
+                             it; free disk space");
                 }
                 written => written.map_err(|error| refused(error.to_string()))?,
             },
@@ -90,8 +90,8 @@ fn creation_error(path: &Path, error: &io::Error, env: &Env) -> String {
     let is_file =
         |path: &&Path| env.disk.stat(path).is_ok_and(|found| found.kind != FileKind::Directory);
     match path.ancestors().find(is_file) {
-        Some(file) if file == path => "it is not a directory; name another path".into(),
-        Some(file) => format!("{} is not a directory; name another path", file.display()),
+        Some(file) if file == path => "it is not a directory; set another path".into(),
+        Some(file) => format!("{} is not a directory; set another path", file.display()),
         None => error.to_string(),
     }
 }
@@ -122,7 +122,12 @@ async fn lock_by(
                 }
                 sleep(POLL_INTERVAL).await;
             }
-            Err(LockError::Io(error)) => return Err(format!("cannot use its lock file: {error}")),
+            Err(LockError::Io(error)) => {
+                return Err(format!(
+                    "cannot use its lock file: {error}; check the owner and the permissions of the \
+                     directory"
+                ));
+            }
         }
     }
 }
@@ -195,7 +200,7 @@ mod tests {
         env.disk.open(&file, mode).unwrap();
         let expected = format!("{} is not a directory", file.display());
         for (path, expected) in [
-            (file.clone(), "it is not a directory; name another path"),
+            (file.clone(), "it is not a directory; set another path"),
             (file.join("b/c"), &expected),
         ] {
             let message = DataDir::lock(&path, &env).await.err().unwrap().to_string();

@@ -151,7 +151,8 @@ impl DeadLetters {
         };
         let events = channel.status().events;
         if events > 0 {
-            info!(events, "there are dead letters; `aqueduct dlq list` shows them");
+            let data_dir = self.data_dir.display();
+            info!(events, "there are dead letters; list them with `aqueduct dlq list {data_dir}`");
         }
         Ok(())
     }
@@ -288,9 +289,10 @@ impl DeadLetters {
             Err(_) => {
                 warn!(
                     capacity = %self.config.capacity,
-                    "the dead letters are full: replay or drop some with `aqueduct dlq`, or \
-                     raise `dead_letters.capacity`; until then undeliverable batches wait in \
-                     their channel, and batches with rejected events at their source",
+                    "the dead letters are full: run `aqueduct dlq replay ADDRESS` or `aqueduct \
+                     dlq drop ADDRESS --yes` (ADDRESS is `agent.admin`), or raise \
+                     `dead_letters.capacity`; until then undeliverable batches wait in their \
+                     channel, and batches with rejected events at their source",
                 );
                 match full {
                     Full::Waits => begun.await?,

@@ -42,7 +42,7 @@ use support::causes::chain;
 use support::failure_log::{FailureLog, seconds};
 use support::meter::Volume;
 use support::mutant;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -106,7 +106,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         tally: Tally::default(),
         outflow,
     };
-    group.serve(events, parts.questions, &stop, grace).await;
+    group.serve(events, (parts.questions, &parts.flush), &stop, grace).await;
     end.cancel();
     tasks.close();
     tasks.wait().await;
@@ -157,7 +157,7 @@ impl Group {
     async fn serve(
         &mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
-        mut questions: mpsc::Receiver<Question>,
+        (mut questions, flush): (mpsc::Receiver<Question>, &Notify),
         stop: &CancellationToken,
         grace: Duration,
     ) {
@@ -168,6 +168,10 @@ impl Group {
                 Some(event) = events.recv() => self.on_event(event),
                 Some(question) = questions.recv() => self.answer(question),
                 next = self.next() => self.advance(next),
+                // A pending batch goes first, so that it is in the same file.
+                () = flush.notified(), if self.pending.is_none() => {
+                    self.members.iter().for_each(|member| member.handle.flush());
+                }
             }
         }
         self.pending = None;
@@ -236,7 +240,7 @@ impl Group {
                 if let Some((failures, lasted)) = self.failure_log.over(Instant::now()) {
                     info!(
                         group = %self.name, failures, lasted_seconds = seconds(lasted),
-                        "group reads its channel again",
+                        "the sink group reads its channel again",
                     );
                 }
                 self.pending = Some(taken);
@@ -267,7 +271,8 @@ impl Group {
             warn!(
                 group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = READ_RETRY.as_millis() as u64,
-                "the sink group cannot read its channel, and its events wait there; retrying",
+                "the sink group cannot read its channel, and its events wait there; retrying; fix \
+                 the cause in `error`",
             );
         }
         self.read_error = error;
@@ -361,7 +366,7 @@ impl Group {
                 warn!(
                     sink = %label.sink, events, reason, detail = letter.detail,
                     "events can never be delivered; moving them to the dead letters; list them \
-                     with `aqueduct dlq list`",
+                     with `aqueduct dlq list DATA_DIR`",
                 );
                 self.metrics.sink_refused.get_or_create(&label).inc_by(events);
                 self.tally.refused(letter.ticket, events);

@@ -23,6 +23,7 @@ use std::time::UNIX_EPOCH;
 use metrics::{Metrics, SinkLabel, SourceLabel};
 use pipeline::ErrorClass;
 use pipeline::env::Clock;
+use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 use tracing::info;
 
@@ -31,7 +32,7 @@ use crate::status;
 use state::{Phase, State, View};
 
 /// The error of a component whose task has panicked.
-const DIED: &str = "its task has panicked, which is a bug; restart the agent";
+const DIED: &str = "its task panicked, which is a bug; restart the agent and report the bug";
 
 /// The state of one source or sink. Cheap to clone.
 #[derive(Clone)]
@@ -118,6 +119,11 @@ impl ComponentHealth {
     pub fn ended(&self) {
         self.state().phase = Phase::Ended;
     }
+
+    /// Returns `true` if it has nothing more to do, or was stopped.
+    pub fn has_ended(&self) -> bool {
+        self.state().phase == Phase::Ended
+    }
 }
 
 /// Notes the panic that unwinds it.
@@ -137,6 +143,8 @@ pub struct Health {
     clock: Arc<dyn Clock>,
     recent_failures: RecentFailures,
     parts: Arc<Mutex<Parts>>,
+    /// Some source has ended.
+    source_ended: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -159,7 +167,12 @@ pub struct Readiness {
 impl Health {
     /// Of an agent without sources and sinks.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, recent_failures: RecentFailures::default(), parts: Arc::default() }
+        Self {
+            clock,
+            recent_failures: RecentFailures::default(),
+            parts: Arc::default(),
+            source_ended: Arc::default(),
+        }
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {
@@ -225,6 +238,18 @@ impl Health {
         if ready && !std::mem::replace(&mut parts.was_ready, true) {
             info!("ready: every source is open");
         }
+    }
+
+    /// Records that this source has nothing more to read.
+    pub fn source_ended(&self, source: &ComponentHealth) {
+        source.ended();
+        self.source_ended.notify_one();
+    }
+
+    /// Waits until a source has nothing more to read; one that ended before the call counts. For
+    /// one caller.
+    pub async fn next_source_end(&self) {
+        self.source_ended.notified().await;
     }
 
     /// Returns `true` if every source is open, or has nothing more to do.

@@ -33,6 +33,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all, select_all};
 use metrics::Metrics;
+use peers::progress::Role;
+use pipeline::env::Moment;
 use pipeline::{
     Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
     IntervalSet, KeySet, Known, LedgerState, Origin, Outage, PartNames, Permit, PositionIntake,
@@ -125,8 +127,33 @@ impl AgentIntake {
     }
 
     /// Announces on the boards of its channels that the source creates batches there.
-    pub(crate) fn expect_progress(&self) {
-        self.required.iter().for_each(|fed| fed.boards.progress.expect(&self.source));
+    pub(crate) fn expect_progress(&self, role: Role) {
+        self.required.iter().for_each(|fed| fed.boards.progress.expect(&self.source, role));
+    }
+
+    /// Removes the source from the boards of its channels, except of those that `successor` feeds.
+    /// It must have ended.
+    pub(crate) fn leave_progress(&self, successor: Option<&Self>) {
+        let is_kept = |fed: &FedChannel| {
+            let mut kept = successor.iter().flat_map(|it| &it.required);
+            kept.any(|other| Arc::ptr_eq(&other.channel, &fed.channel))
+        };
+        for fed in self.required.iter().filter(|fed| !is_kept(fed)) {
+            fed.boards.progress.leave(&self.source);
+        }
+        self.report_progress();
+    }
+
+    /// Reports the progress of its open channels on the boards of all of them.
+    pub(crate) fn report_progress(&self) {
+        for fed in &self.required {
+            let Boards { progress, floors, opened, .. } = &fed.boards;
+            let life = if opened.is_open() { fed.channel.own_epoch() } else { None };
+            let Some(life) = life else { continue };
+            // The batches of this life are in every channel of the source.
+            let reports = progress.own(life, floors);
+            self.required.iter().for_each(|fed| fed.boards.progress.set_own(&reports));
+        }
     }
 
     /// Returns the tap of its events before the interceptors.
@@ -281,14 +308,13 @@ impl PositionIntake for AgentIntake {
         self.required.iter().all(|fed| fed.channel.stores_in_turn())
     }
 
-    fn stored_before(&self, time_ms: i64) {
+    fn stored_before(&self, moment: Moment) {
         for fed in &self.required {
             let Boards { progress, floors, .. } = &fed.boards;
             let Some(life) = fed.channel.own_epoch() else { continue };
-            // The batches of this life are in every channel of the source.
-            let reports = progress.stored(&self.source, time_ms, life, floors);
-            self.required.iter().for_each(|fed| fed.boards.progress.set_own(&reports));
+            progress.stored(&self.source, moment, life, floors);
         }
+        self.report_progress();
     }
 }
 

@@ -69,12 +69,17 @@ impl LimitBoards {
     /// Waits until a limit may have changed, or the channels have.
     async fn changed(&self) {
         let boards = self.boards();
-        // An agent without channels does not run.
-        let limits = select_all(boards.iter().map(|(_, board)| Box::pin(board.changed())));
+        let limits = async {
+            // An agent of a fleet may have no channel yet.
+            if boards.is_empty() {
+                return std::future::pending().await;
+            }
+            select_all(boards.iter().map(|(_, board)| Box::pin(board.changed()))).await;
+        };
         tokio::select! {
             biased;
             () = self.changed.notified() => {}
-            _ = limits => {}
+            () = limits => {}
         }
     }
 }

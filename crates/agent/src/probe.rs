@@ -54,7 +54,10 @@ pub async fn probe(
             Ok(Ok(None)) => continue,
             Ok(Ok(Some(found))) => Ok(found),
             Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!("no answer within {LIMIT:?}")),
+            Err(_) => Err(format!(
+                "no answer within {LIMIT:?}; check that its servers are running and reachable from \
+                 this host"
+            )),
         };
         all.push(Probed { component: format!("channel {}", built.name), found });
     }
@@ -65,7 +68,10 @@ pub async fn probe(
         let found = match timeout(LIMIT, named.sink.probe()).await {
             Ok(Ok(found)) => Ok(found?),
             Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!("no answer within {LIMIT:?}")),
+            Err(_) => Err(format!(
+                "no answer within {LIMIT:?}; check that its servers are running and reachable from \
+                 this host"
+            )),
         };
         Some(Probed { component: format!("sink {}", named.name), found })
     });

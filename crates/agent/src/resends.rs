@@ -229,10 +229,12 @@ fn unreadable<'a>(
     gone.filter_map(move |(name, stored)| {
         let error = stored.as_ref().err()?;
         Some(format!(
-            "source `{source}` starts from the beginning in the new channel `{channel}`; channel \
-             `{name}` is not configured any more and its positions cannot be read: {error}; if \
-             `{name}` was renamed to `{channel}`, all its events are resent: {}",
-            moved_channel(states, name, channel)
+            "source `{source}` starts from the beginning in the new channel `{channel}`, because \
+             the positions of the removed channel `{name}` cannot be read ({error}); if you \
+             renamed `{name}` to `{channel}`, the events that it read are stored twice: to prevent \
+             this, do not start the agent before {} is readable for its user and the channel is \
+             named `{name}` again",
+            states.directory.join(name).display()
         ))
     })
 }
@@ -351,6 +353,6 @@ mod tests {
         assert!(matches!(&reports[..], [it] if it.contains("if you renamed both")), "{reports:?}");
         let sealed = vec![("d", Err("no key".to_owned()))];
         let reports = found(sealed, &["c"], &["s"]);
-        assert!(matches!(&reports[..], [it] if it.contains("cannot be read: no key")));
+        assert!(matches!(&reports[..], [it] if it.contains("cannot be read (no key)")));
     }
 }

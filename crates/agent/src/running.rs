@@ -10,44 +10,39 @@
 //! digest, and to query its state. Components of a stage stop together, within one grace.
 
 mod channel;
+mod group;
 mod held;
 mod plain_text;
 mod prepared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::join_all;
 use peers::{RefusalBoard, SenderBoard, TenantBoard};
 use pipeline::{FileBoard, Guarantee, Routing};
 use support::causes::chain;
-use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Duration, Instant, timeout, timeout_at};
+use tokio::time::{Duration, Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use crate::built::BuiltChannel;
 pub use crate::group::GroupView;
-use crate::group::{Passed, Question};
 use crate::health::ComponentHealth;
 use crate::held::Holds;
 use crate::intake::AgentIntake;
-use crate::opened::{NotOpen, Opened};
 use crate::scrape;
 use crate::status::{Conservation, PlainTextStatus};
 use crate::tap::Point;
 use crate::topology::Topology;
 pub use channel::ChannelHandle;
+pub use group::{Answer, GroupHandle};
 pub use prepared::{Prepared, StartContext};
 
 /// Questions that wait for a group; each is answered in a moment.
 const QUESTIONS_MAX: usize = 16;
-
-/// A group that does not answer within this time is busy.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All handles, which a reload exchanges one by one.
 #[derive(Default)]
@@ -151,44 +146,6 @@ pub struct Wiring {
     pub routing: Option<Routing>,
 }
 
-/// A group that runs.
-pub struct GroupHandle {
-    /// Of its configuration.
-    pub digest: u64,
-    /// Type of its processor.
-    pub processor: String,
-    /// The channel that it takes from.
-    pub channel: Arc<str>,
-    /// Type and promise of each member's sink, in the order of the group.
-    pub sinks: Vec<(String, Guarantee)>,
-    /// Names of these members.
-    pub members: Vec<Arc<str>>,
-    /// When it was started.
-    pub since: Instant,
-    /// Totals of events that have left the channel by it, across its restarts.
-    pub(crate) passed: Arc<Passed>,
-    /// The tap of batches that its members get.
-    pub tap: Point,
-    /// The state of that channel: the group starts when it is open.
-    opened: Opened,
-    questions: mpsc::Sender<Question>,
-    /// The oldest question that it has not answered in time, and since when.
-    waits: Mutex<Option<(Instant, oneshot::Receiver<GroupView>)>>,
-    tasks: Tasks,
-}
-
-/// The answer of a group.
-pub enum Answer {
-    /// Its state.
-    View(Box<GroupView>),
-    /// No answer in time.
-    Busy,
-    /// It has not started: its channel is not open.
-    NotBegun(NotOpen),
-    /// It has ended.
-    Ended,
-}
-
 impl SourceHandle {
     /// The tap of batches that it passes on.
     pub fn tap(&self) -> &Point {
@@ -209,49 +166,10 @@ impl SourceHandle {
     pub fn have_ended(&self) -> bool {
         self.tasks.have_ended()
     }
-}
 
-impl GroupHandle {
-    /// Returns `true` if it was asked to stop.
-    pub fn is_stopped(&self) -> bool {
-        self.tasks.stop.is_cancelled()
-    }
-
-    /// Queries the state of the group.
-    pub async fn ask(&self) -> Answer {
-        if let Some(why) = self.opened.reason() {
-            return Answer::NotBegun(why);
-        }
-        let (question, mut answer) = oneshot::channel();
-        let asked = async {
-            self.questions.send(question).await.ok()?;
-            (&mut answer).await.ok()
-        };
-        match timeout(ANSWER_TIMEOUT, asked).await {
-            Ok(Some(view)) => Answer::View(Box::new(view)),
-            Ok(None) => Answer::Ended,
-            Err(_) => {
-                self.unanswered_since();
-                self.waits().get_or_insert((Instant::now(), answer));
-                Answer::Busy
-            }
-        }
-    }
-
-    fn waits(&self) -> MutexGuard<'_, Option<(Instant, oneshot::Receiver<GroupView>)>> {
-        // The value is replaced as a whole.
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Since when a question waits for its answer that was not answered in time.
-    pub fn unanswered_since(&self) -> Option<Instant> {
-        let mut waits = self.waits();
-        let (since, answer) = waits.as_mut()?;
-        if matches!(answer.try_recv(), Err(TryRecvError::Empty)) {
-            return Some(*since);
-        }
-        *waits = None;
-        None
+    /// Returns `true` if it has nothing more to read, or was asked to stop.
+    pub fn is_over(&self) -> bool {
+        self.is_stopped() || self.component_health.has_ended()
     }
 }
 
@@ -279,9 +197,13 @@ impl Running {
         held.into_iter().for_each(|source| running.place_source(source, &topology, around));
         let sources = sources.into_iter();
         let sources = sources.map(|source| (around.health.add_source(&source.name), source));
-        for (component_health, source) in sources.collect::<Vec<_>>() {
-            running.run_source(Prepared::new(source, &topology, component_health, around), false);
-        }
+        let sources: Vec<_> = sources.collect();
+        let sources = sources.into_iter();
+        let sources = sources.map(|(shown, it)| Prepared::new(it, &topology, shown, around));
+        let sources: Vec<Prepared> = sources.collect();
+        // No report may overlook a source that has not begun.
+        sources.iter().for_each(Prepared::expect_progress);
+        sources.into_iter().for_each(|source| running.run_source(source, false));
         running.parts().announce_held();
         Arc::new(running)
     }
@@ -324,11 +246,7 @@ impl Running {
     pub fn run_source(&self, source: Prepared, is_open: bool) {
         let old = self.parts().sources.get(source.name()).map(|old| old.tasks.ended());
         let (name, handle) = source.run(is_open, old);
-        self.change(|parts| {
-            if let Some(old) = parts.sources.insert(name, Arc::new(handle)) {
-                old.intake.flow().add_to(&mut parts.past);
-            }
-        });
+        self.put_source(name, handle);
     }
 
     /// Returns `true` if no source with this name runs.
@@ -354,10 +272,9 @@ impl Running {
         for (channel, handle) in &parts.channels {
             let Some(opened) = handle.opened() else { continue };
             if let Err(cause) = opened.close().await {
-                error!(%channel, error = %chain(&cause), "cannot close the channel cleanly; no \
-                                                          event is lost, but the last delivered \
-                                                          batches may be sent again; no action \
-                                                          needed");
+                error!(%channel, error = %chain(&cause),
+                    "cannot close the channel cleanly; no event is lost; the next start may \
+                     deliver batches again, which exactly-once sinks drop and others store twice");
             }
         }
     }

@@ -109,6 +109,7 @@ impl Runner {
             self.component_health.ended();
             return;
         }
+        self.intake.report_progress();
         loop {
             let (began, before) = (Instant::now(), self.intake.flow().batches);
             let error = match self.run_once(&mut *source, &stop, std::mem::take(&mut is_open)).await
@@ -118,8 +119,9 @@ impl Runner {
                     return;
                 }
                 Ok(()) => {
-                    info!(source = %self.name, "source has nothing more to read");
-                    self.component_health.ended();
+                    info!(source = %self.name, "the source has read everything and stops");
+                    self.intake.leave_progress(None);
+                    self.health.source_ended(&self.component_health);
                     return;
                 }
                 Err(error) => error,
@@ -172,7 +174,8 @@ impl Runner {
             warn!(
                 source = %self.name, error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),
-                "source failed; it receives no events until it works again; retrying",
+                "source failed; it receives no events until it works again; retrying; fix the \
+                 cause in `error`",
             );
         }
     }

@@ -25,6 +25,7 @@ mod reload;
 mod sample;
 mod security;
 mod shown;
+mod waits;
 pub mod words;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
 pub use security::{AGENT, CertificateStatus, Expiry, PlainTextStatus, RefusedStatus};
 pub use shown::{SeenEvent, ShownEvent, TapMessage};
 pub use support::meter::Throughput;
+pub use waits::{IncompleteStatus, UnableStatus};
 
 /// The state of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -338,6 +340,9 @@ pub struct MemberStatus {
     /// A problem that does not prevent delivery.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// Its oldest incomplete directory.
+    #[serde(default)]
+    pub incomplete: Option<IncompleteStatus>,
     /// Why the agent that it sends to cannot store events, as that agent reports.
     #[serde(default)]
     pub unable: Option<UnableStatus>,
@@ -347,17 +352,6 @@ pub struct MemberStatus {
     /// Time from handing a batch to it until the batch has left the channel.
     #[serde(default)]
     pub committed_after: Option<LatencyStatus>,
-}
-
-/// A downstream agent that cannot store events.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct UnableStatus {
-    /// When that began.
-    pub since_seconds_ago: f64,
-    /// Why.
-    pub cause: String,
-    /// The agent that has the problem.
-    pub agent: AgentStatus,
 }
 
 /// The latency of a stage since the agent started.

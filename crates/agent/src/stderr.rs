@@ -176,7 +176,8 @@ impl Lines {
                     tracing::warn!(
                         lines,
                         "log lines were dropped: the reader of standard error is too slow or \
-                         blocked; events are not affected"
+                         blocked; events are not affected; check the reader, or log less \
+                         (`RUST_LOG`)"
                     );
                 }
             }

@@ -20,7 +20,6 @@ mod post;
 
 use config::{Plan, TraceSettings};
 use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
 use metrics::{Counter, Metrics};
 use pipeline::traces::Span;
 use pipeline::{BuildError, Env, SettingsError, Traces};
@@ -28,12 +27,13 @@ use support::backoff::jittered;
 use support::causes::chain;
 use support::failure_log::{FailureLog, seconds};
 use support::mutant;
-use tls::Dialer;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use web::Connector;
+use web::settings::add_headers;
 
 use otlp::Resource;
 use post::{Post, PostError};
@@ -88,15 +88,15 @@ impl Exporter {
         metrics: &Metrics,
     ) -> Result<Self, BuildError> {
         settings.check()?;
-        let (target, headers) = (settings.target()?, headers(&settings)?);
-        let tls = target.is_tls.then(|| settings.tls.clone().unwrap_or_default());
-        let dialer = Dialer::new(env, tls, &["http/1.1"])?;
+        let (target, mut headers) = (settings.target()?, HeaderMap::new());
+        add_headers(&mut headers, "", &settings.headers, &settings.secret_headers)?;
+        let connector = Connector::new(settings.tls.clone(), env)?;
         Ok(Self {
             rate: settings.sample,
             limit: settings.timeout.0,
             resource: Resource { service: settings.service, instance: plan.agent.name.clone() },
             url: settings.url,
-            post: Post::new(dialer, target, headers)?,
+            post: Post::new(&connector, target, headers)?,
             exported: metrics.trace_spans.clone(),
             dropped: metrics.trace_spans_dropped.clone(),
             env: env.clone(),
@@ -151,8 +151,9 @@ impl Exporter {
             if let Some((failures, lasts)) = self.failure_log.should_log(now, &text) {
                 warn!(
                     url = self.url, error = %text, failures, lasts_seconds = seconds(lasts),
-                    "cannot export spans; events are not affected; refused spans and spans without \
-                     room are dropped; retrying the others",
+                    "cannot export spans to `url`; events are not affected; rejected spans and \
+                     spans over the buffer limit are dropped; retrying the others; check \
+                     `agent.traces.url` and the collector there",
                 );
             }
             if !error.passes() {
@@ -191,32 +192,6 @@ async fn gather(spans: &mut mpsc::Receiver<Span>, gathered: &mut Vec<Span>) {
             return;
         }
     }
-}
-
-/// The headers of each request.
-fn headers(settings: &TraceSettings) -> Result<HeaderMap, BuildError> {
-    let mut headers = HeaderMap::new();
-    let mut add = |setting: String, name: &str, text: &str, is_secret: bool| {
-        let named = HeaderName::try_from(name);
-        let name = named.map_err(|error| BuildError::invalid(setting.clone(), error))?;
-        let value = HeaderValue::from_str(text);
-        let mut value = value.map_err(|error| BuildError::invalid(setting.clone(), error))?;
-        if !is_secret && ["authorization", "proxy-authorization", "cookie"].contains(&name.as_str())
-        {
-            let problem = "is a secret: move it to `secret_headers`, whose values are never shown";
-            return Err(BuildError::invalid(setting, problem));
-        }
-        value.set_sensitive(is_secret);
-        headers.insert(name, value);
-        Ok(())
-    };
-    for (name, text) in &settings.headers {
-        add(format!("headers.{name}"), name, text, false)?;
-    }
-    for (name, secret) in &settings.secret_headers {
-        add(format!("secret_headers.{name}"), name, secret.expose(), true)?;
-    }
-    Ok(headers)
 }
 
 /// A running exporter, or none.

@@ -5,18 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent::status::Snapshot;
-use bytes::Bytes;
 use clap::Args;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
 use hyper::http::request::Builder;
 use hyper::{Request, Response, StatusCode, header};
-use hyper_util::rt::TokioIo;
 use pipeline::{Env, Secret, Settings};
 use serde::de::DeserializeOwned;
 use tls::{ClientTls, Dialer};
 use tokio::time::timeout;
+use web::{Lost, once};
 
 /// Timeout of a read request. A slower agent is too busy to answer now.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
@@ -82,12 +80,8 @@ impl Admin {
     }
 
     /// Formats the message for an agent that does not answer.
-    pub(crate) fn unanswered(&self, problem: &dyn std::fmt::Display) -> String {
-        format!(
-            "cannot query the agent at {}: {problem}; check that it is running and that this is \
-             the address of `agent.admin`",
-            self.address
-        )
+    pub(crate) fn unanswered(&self, error: &io::Error) -> String {
+        format!("cannot query the agent at {}: {}", self.address, advised(error))
     }
 
     /// Parses a snapshot from this agent.
@@ -139,11 +133,8 @@ impl Admin {
         let problem = |problem: &dyn std::fmt::Display| {
             format!("{action} failed at the agent {}: {problem}", self.address)
         };
-        let (code, answer) = self.change(action, query).await.map_err(|error| {
-            problem(&format!(
-                "{error}; check that it is running and that this is the address of `agent.admin`"
-            ))
-        })?;
+        let changed = self.change(action, query).await;
+        let (code, answer) = changed.map_err(|error| problem(&advised(&error)))?;
         let document = serde_json::from_str(&answer);
         let document = document.map_err(|_| problem(&format!("{code}: {}", answer.trim_end())))?;
         Ok((answer, document))
@@ -156,7 +147,7 @@ impl Admin {
         patience: Duration,
     ) -> io::Result<(StatusCode, String)> {
         let answer = async {
-            let (_connection, answer) = self.ask(request).await?;
+            let answer = self.ask(request).await?;
             let status = answer.status();
             let body = answer.collect().await.map_err(io::Error::other)?.to_bytes();
             let body = String::from_utf8(body.into()).map_err(io::Error::other)?;
@@ -179,13 +170,9 @@ impl Admin {
     /// Same as [`Admin::get`], with the agent's reason.
     pub(crate) async fn stream(&self, page: &str) -> io::Result<Follow> {
         let asked = timeout(READ_TIMEOUT, self.ask(Request::get(page))).await;
-        let (connection, answer) =
-            asked.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let answer = asked.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         match answer.status() {
-            StatusCode::OK => {
-                let body = answer.into_body();
-                Ok(Follow { _connection: connection, body, held: Vec::new() })
-            }
+            StatusCode::OK => Ok(Follow { body: answer.into_body(), held: Vec::new() }),
             status => {
                 let said = timeout(READ_TIMEOUT, answer.into_body().collect()).await;
                 let said = said.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
@@ -198,48 +185,52 @@ impl Admin {
         }
     }
 
-    /// Sends a request. Returns the response with the connection that carries its body.
-    async fn ask(
-        &self,
-        mut request: Builder,
-    ) -> io::Result<(SendRequest<Empty<Bytes>>, Response<Incoming>)> {
-        let stream = self.dialer.connect(&self.address).await?;
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (mut connection, driver) = handshake.map_err(io::Error::other)?;
-        tokio::spawn(async move {
-            // The request reports connection errors.
-            let _ = driver.await;
-        });
-        request = request.header(header::HOST, &self.address);
+    /// Sends a request. Returns the response before its body has arrived.
+    async fn ask(&self, mut request: Builder) -> io::Result<Response<Incoming>> {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
         }
-        let request = request.body(Empty::new()).map_err(io::Error::other)?;
-        let answer = connection.send_request(request).await.map_err(|_| {
-            io::Error::other(
-                "this is not the admin address of an agent, or it uses TLS: write https://",
-            )
-        })?;
+        let request = request.body(Full::default()).map_err(io::Error::other)?;
+        let answer =
+            once(&self.dialer, &self.address, request).await.map_err(|lost| match lost {
+                Lost::Connect(cause) => {
+                    cause.downcast::<io::Error>().map_or_else(io::Error::other, |error| *error)
+                }
+                Lost::Broken(_) => io::Error::other(
+                    "this is not the admin address of an agent, or it uses TLS: write https://",
+                ),
+            })?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             return Err(io::Error::other(match self.token {
-                Some(_) => "the token differs from its `agent.admin_token`",
+                Some(_) => {
+                    "the token differs from `agent.admin_token` of the agent: pass the file of \
+                     that token with --token-file"
+                }
                 None => {
                     "it requires its `agent.admin_token`: name the token's file with --token-file"
                 }
             }));
         }
-        Ok((connection, answer))
+        Ok(answer)
+    }
+}
+
+/// Adds advice to an error of the system. The texts of this module contain their own.
+fn advised(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::Other => error.to_string(),
+        _ => format!(
+            "{error}; check that it is running and that this is the address of `agent.admin`"
+        ),
     }
 }
 
 fn refused(page: &str, status: StatusCode) -> io::Error {
-    io::Error::other(format!("{page} returned {status}"))
+    io::Error::other(format!("{page} returned {status}; see the log of the agent"))
 }
 
 /// Reads the messages of a stream.
 pub(crate) struct Follow {
-    /// Kept open until the body ends.
-    _connection: SendRequest<Empty<Bytes>>,
     body: Incoming,
     /// Start of the next event.
     held: Vec<u8>,
@@ -257,11 +248,19 @@ impl Follow {
             }
             let frame = timeout(SILENCE, self.body.frame()).await;
             let frame = frame.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-            let frame = frame.ok_or_else(|| io::Error::other("the agent closed the stream"))?;
+            let frame = frame.ok_or_else(|| {
+                io::Error::other(
+                    "the agent closed the stream; it may be stopping or restarting; run the \
+                     command again",
+                )
+            })?;
             let frame = frame.map_err(io::Error::other)?;
             self.held.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
             if self.held.len() > MESSAGE_MAX {
-                let problem = format!("received a message of more than {MESSAGE_MAX} bytes");
+                let problem = format!(
+                    "received a message of more than {MESSAGE_MAX} bytes; use the same version as \
+                     the agent"
+                );
                 return Err(io::Error::other(problem));
             }
         }
@@ -276,21 +275,24 @@ fn event(held: &mut Vec<u8>) -> Option<io::Result<String>> {
     event.truncate(end);
     let text = String::from_utf8(event).ok();
     let data = text.as_deref().and_then(|text| text.strip_prefix("data: "));
-    Some(
-        data.map(str::to_owned)
-            .ok_or_else(|| io::Error::other("received something other than messages of an agent")),
-    )
+    Some(data.map(str::to_owned).ok_or_else(|| {
+        io::Error::other(
+            "received something other than messages of an agent; check the address, and use the \
+             same version as the agent",
+        )
+    }))
 }
 
 /// Reads the token from a file, without surrounding whitespace.
-fn token(env: &Env, path: &Path) -> Result<Secret, String> {
+pub(crate) fn token(env: &Env, path: &Path) -> Result<Secret, String> {
     let shown = path.display();
     let text = config::file_text(path, TOKEN_MAX, env);
-    let text = text.map_err(|problem| format!("--token-file {shown}: it {problem}"))?;
+    let text = text.map_err(|problem| format!("--token-file {shown}: the file {problem}"))?;
     let text = text.trim();
     if text.is_empty() || text.contains(|c: char| !c.is_ascii_graphic()) {
         return Err(format!(
-            "--token-file {shown}: must contain one token of printable ASCII characters"
+            "--token-file {shown}: must contain one token of printable ASCII characters, as in \
+             `agent.admin_token`"
         ));
     }
     Ok(text.to_owned().into())

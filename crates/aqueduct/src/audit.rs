@@ -9,6 +9,7 @@ use control::audit::{Line, Outcome};
 use program::cli;
 
 use crate::admin::{Access, Admin};
+use crate::runtime;
 use crate::status::EXIT_UNREACHABLE;
 
 const EXAMPLES: &str = "\
@@ -54,9 +55,7 @@ pub(crate) fn run(args: &AuditArgs) -> ExitCode {
 
 fn ask(args: &AuditArgs) -> Result<Vec<Line>, String> {
     let admin = Admin::new(&env::real(), &args.address, &args.access)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
-    let answer = runtime.block_on(admin.get(&format!("/audit?newest={}", args.newest)));
+    let answer = runtime::block_on(admin.get(&format!("/audit?newest={}", args.newest)));
     let answer = answer.map_err(|error| admin.unanswered(&error))?;
     serde_json::from_str(&answer).map_err(|error| {
         format!(

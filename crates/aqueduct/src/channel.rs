@@ -16,6 +16,8 @@ use program::cli::{self, EXIT_RUNTIME};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::runtime;
+
 mod import_flume;
 mod positions;
 mod rotate_key;
@@ -269,7 +271,7 @@ fn report_text(report: &Report) -> String {
     let verdict = if report.is_sound() { "sound" } else { "NOT sound" };
     writeln!(text, "{verdict}: {} intact frames", report.sound_frames).expect("a string takes it");
     if report.torn_bytes > 0 {
-        writeln!(text, "torn         {} bytes, never acknowledged", report.torn_bytes)
+        writeln!(text, "incomplete   {} bytes at the end, never acknowledged", report.torn_bytes)
             .expect("a string takes it");
     }
     for (segment, offset) in &report.damaged {
@@ -279,12 +281,12 @@ fn report_text(report: &Report) -> String {
     for (segment, offset) in &report.done_with {
         writeln!(
             text,
-            "done with    segment {segment:016x}, byte {offset}: damaged without a loss"
+            "no loss      segment {segment:016x}, byte {offset}: damaged, but already delivered"
         )
         .expect("a string takes it");
     }
     for lines in &report.mendable {
-        writeln!(text, "mendable     {lines}: still in their file, reread at the next start")
+        writeln!(text, "repairable   {lines}: still in their file, reread at the next start")
             .expect("a string takes it");
     }
     for lines in &report.given_up {
@@ -324,9 +326,12 @@ fn repair_channel(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> 
     // Check first: do not turn the directory into a channel.
     let encryption = keys.encryption();
     let found = Inspection::open(env, directory, encryption.as_ref())?.check()?;
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        cli::print_line("cannot start a thread");
-        return Ok(ExitCode::from(EXIT_RUNTIME));
+    let runtime = match runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            cli::print_line(&error.to_string());
+            return Ok(ExitCode::from(EXIT_RUNTIME));
+        }
     };
     // The channel prepares its next segment in a background task.
     let _inside = runtime.enter();
@@ -338,7 +343,7 @@ fn repair_channel(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> 
 /// Describes what a repair did about the damage in `found`.
 fn repair_text(found: &Report) -> String {
     let mut text = format!(
-        "{} damaged places given up, {} torn bytes cut off\n",
+        "{} damaged places given up, {} incomplete bytes removed\n",
         found.damaged.len(),
         found.torn_bytes
     );

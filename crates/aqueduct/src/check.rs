@@ -3,6 +3,7 @@
 mod connect;
 mod paths;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -132,6 +133,8 @@ struct Report {
     paths: Vec<Path>,
     routings: Vec<Routed>,
     discoveries: Vec<Discovered>,
+    /// Sources that hold the reports of their channel back, by channel.
+    silent: BTreeMap<String, Vec<String>>,
     /// Results of `--connect`.
     connections: Vec<Connection>,
     /// Settings that do not suit the disk, are insecure, or cause duplicates.
@@ -190,6 +193,10 @@ impl Report {
             let found = found.as_ref().map(|found| format!(": {found}")).unwrap_or_default();
             put(&format!("{sink} discovers {query}{found}"));
         }
+        for (channel, sources) in &self.silent {
+            let sources = sources.join(", ");
+            put(&format!("{channel} reports no progress for receipts, because of {sources}"));
+        }
         for Connection { component, reached, said } in &self.connections {
             let failed = if *reached { "" } else { "FAILED: " };
             put(&format!("{component}: {failed}{said}").replace(char::is_control, " "));
@@ -231,6 +238,7 @@ fn report(
         paths: paths(&plan, &checked),
         routings: checked.routings.iter().map(|(s, r)| routed((s, r))).collect(),
         discoveries: checked.discoveries.iter().map(|(s, d)| discovered((s, d))).collect(),
+        silent: checked.silent,
         connections: if args.connect { connect::tried(&plan, env)? } else { Vec::new() },
         warnings,
     })

@@ -3,20 +3,20 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use components_hdfs::hdfs::place;
-use components_hdfs::hdfs::store::{self, Access};
+use components_hdfs::hdfs::store::Access;
 use ledger::{Decided, DecisionError, KnownState, Operator};
 use pipeline::Env;
 use pipeline::env::{Lock, LockError, resolved};
 use program::cli::{self, EXIT_RUNTIME};
+use proof::{StoreError, open_store};
 use serde_json::{Value, json};
-use storage::{FsError, StoreUrl};
 use thiserror::Error;
 
 use crate::channel::print_json;
+use crate::runtime::{self, NoThreads};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -109,17 +109,8 @@ struct Target {
 /// Why the command failed.
 #[derive(Debug, Error)]
 enum LedgerCommandError {
-    #[error("--store {url} is invalid: {problem}")]
-    Store { url: String, problem: String },
-    #[error(
-        "cannot open the file system or bucket {url}; check `--store`, the network and the \
-         permissions"
-    )]
-    Connect {
-        url: String,
-        #[source]
-        source: FsError,
-    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(
         "--data-dir {path}: not the data directory of an agent, because it has no file `format`; \
          name the value of `agent.data_dir`"
@@ -127,12 +118,13 @@ enum LedgerCommandError {
     NoDataDir { path: String },
     #[error("--data-dir {path}: process {pid} is using it; stop that collector first")]
     InUse { path: String, pid: String },
-    #[error("--data-dir {path}: cannot use its lock file: {problem}")]
-    Lock { path: String, problem: String },
     #[error(
-        "cannot start the threads of this command: {0}; raise the limit of processes (`ulimit -u`)"
+        "--data-dir {path}: cannot use its lock file: {problem}; run this command as the user of \
+         the agent"
     )]
-    Runtime(std::io::Error),
+    Lock { path: String, problem: String },
+    #[error(transparent)]
+    Runtime(#[from] NoThreads),
     #[error(transparent)]
     Decision(#[from] DecisionError),
 }
@@ -161,9 +153,7 @@ pub(crate) fn run(args: &LedgerArgs) -> ExitCode {
 }
 
 fn done(args: &LedgerArgs, env: &Env) -> Result<Output, LedgerCommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(LedgerCommandError::Runtime)?;
-    runtime.block_on(async {
+    runtime::block_on(async {
         match &args.action {
             Action::Show(target) => {
                 let operator = operator(target, env)?;
@@ -187,12 +177,9 @@ fn operator(target: &Target, env: &Env) -> Result<Operator, LedgerCommandError> 
     if env.disk.stat(&data_dir.join("format")).is_err() {
         return Err(LedgerCommandError::NoDataDir { path: data_dir.display().to_string() });
     }
-    let wrong = |problem: String| LedgerCommandError::Store { url: store.clone(), problem };
-    let url = StoreUrl::parse(store).map_err(|error| wrong(error.to_string()))?;
-    let (dataset, name) = place::dataset(&url, sink).map_err(wrong)?;
-    let connected = store::open(&url, &access(target), env);
-    let fs: Arc<dyn storage::FileSystem> =
-        connected.map_err(|source| LedgerCommandError::Connect { url: store.clone(), source })?;
+    let (url, fs) = open_store(store, &access(target), env)?;
+    let dataset = place::dataset(&url, sink);
+    let (dataset, name) = dataset.map_err(|problem| StoreError::invalid(store, problem))?;
     let directory = data_dir.join("sinks").join(sink);
     Ok(Operator { fs, dataset, name, env: env.clone(), directory })
 }
@@ -295,7 +282,8 @@ fn shown(name: &str, stored: &KnownState, known: Option<&KnownState>) -> Output 
     let verdict = if sound {
         "no action needed"
     } else {
-        "run `aqueduct ledger rebuild` or `aqueduct ledger adopt`; --help explains the difference"
+        "run `aqueduct ledger rebuild` or `aqueduct ledger adopt` with the same --store, --sink \
+         and --data-dir; `aqueduct ledger --help` explains the difference"
     };
     put(&mut text, format_args!("{verdict}"));
     json["same_ledger"] = same.into();

@@ -6,20 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use complete::{Edge, State};
-use components_hdfs::hdfs::completeness::{Report, report, waive};
+use complete::{Edge, Roster, State};
+use components_hdfs::hdfs::completeness::{Act, Report, report, waive};
 use components_hdfs::hdfs::place;
-use components_hdfs::hdfs::store::{self, Access};
+use components_hdfs::hdfs::store::Access;
 use humantime::{format_rfc3339_seconds, parse_duration};
 use ledger::{Dataset, LedgerError};
 use pipeline::env::unix_millis;
 use pipeline::{Env, Origin};
 use program::cli::{self, EXIT_RUNTIME};
+use proof::{StoreError, open_store};
 use serde_json::{Value, json};
-use storage::{FileSystem, FsError, StoreUrl};
+use storage::FileSystem;
 use thiserror::Error;
 
 use crate::channel::print_json;
+use crate::runtime::{self, NoThreads};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,7 +42,7 @@ Exit codes: 0 complete, 1 failed, or covered files are missing, 2 wrong argument
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Maximum number of edges that are printed.
-const EDGES_MAX: usize = 20;
+pub(crate) const EDGES_MAX: usize = 20;
 
 /// Show whether a directory is complete, wait for it, or waive an edge that holds it back.
 #[derive(Debug, Args)]
@@ -69,27 +71,19 @@ pub(crate) struct CompleteArgs {
 /// Why the command failed.
 #[derive(Debug, Error)]
 enum CompleteError {
-    #[error("--store {url} is invalid: {problem}")]
-    Store { url: String, problem: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("--partition {0} must be a directory below the store, without `.`, `..` and `//`")]
     Partition(String),
-    #[error(
-        "cannot open the file system or bucket {url}; check `--store`, the network and the \
-         permissions"
-    )]
-    Connect {
-        url: String,
-        #[source]
-        source: FsError,
-    },
-    #[error("--waive {0}: no edge of this name or origin is known; known: {1}")]
+    #[error("--waive {0}: no edge of this name or origin is known; pass one of: {1}")]
     UnknownEdge(String, String),
-    #[error("--waive {0}: the directory already has its receipt, so no edge holds it back")]
-    HasReceipt(String),
     #[error(
-        "cannot start the threads of this command: {0}; raise the limit of processes (`ulimit -u`)"
+        "--waive {0}: the directory already has its receipt, so no edge holds it back; no action \
+         needed"
     )]
-    Runtime(std::io::Error),
+    HasReceipt(String),
+    #[error(transparent)]
+    Runtime(#[from] NoThreads),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
@@ -104,16 +98,13 @@ struct Target {
 impl Target {
     fn new(args: &CompleteArgs, env: &Env) -> Result<Self, CompleteError> {
         let CompleteArgs { store, sink, partition, .. } = args;
-        let wrong = |problem: String| CompleteError::Store { url: store.clone(), problem };
-        let url = StoreUrl::parse(store).map_err(|error| wrong(error.to_string()))?;
-        let (dataset, _) = place::dataset(&url, sink).map_err(wrong)?;
+        let (url, fs) = open_store(store, &Access::default(), env)?;
+        let dataset = place::dataset(&url, sink);
+        let (dataset, _) = dataset.map_err(|problem| StoreError::invalid(store, problem))?;
         let directory = partition.trim_matches('/').to_owned();
         if directory.split('/').any(|name| matches!(name, "" | "." | "..")) {
             return Err(CompleteError::Partition(partition.clone()));
         }
-        let connected = store::open(&url, &Access::default(), env);
-        let fs =
-            connected.map_err(|source| CompleteError::Connect { url: store.clone(), source })?;
         Ok(Self { fs, dataset, directory })
     }
 
@@ -152,9 +143,7 @@ fn code(report: &Report) -> ExitCode {
 }
 
 fn done(args: &CompleteArgs, env: &Env) -> Result<Report, CompleteError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CompleteError::Runtime)?;
-    runtime.block_on(async {
+    runtime::block_on(async {
         let target = Target::new(args, env)?;
         if let Some(edge) = &args.waive {
             waive_edge(&target, edge, env).await?;
@@ -177,53 +166,80 @@ async fn waive_edge(target: &Target, named: &str, env: &Env) -> Result<(), Compl
     if report.receipt.is_some() {
         return Err(CompleteError::HasReceipt(named.to_owned()));
     }
-    let is_named = |origin: Origin, edge: &Edge| edge.name == named || origin.to_string() == named;
-    let origins: Vec<Origin> = report
-        .roster
-        .iter()
-        .filter(|(origin, edge)| is_named(*origin, edge))
-        .map(|(origin, _)| origin)
-        .collect();
+    let origins = origins_of(&report.roster, named);
     if origins.is_empty() {
-        let known: Vec<String> = by_time(&report).iter().take(EDGES_MAX).map(named_edge).collect();
+        let known = by_time(&report.roster);
+        let known: Vec<String> = known.iter().take(EDGES_MAX).map(named_edge).collect();
         return Err(CompleteError::UnknownEdge(named.to_owned(), known.join(", ")));
     }
-    let now = i64::try_from(unix_millis(env.clock.now())).unwrap_or(i64::MAX);
+    let now = now(env);
     for origin in origins {
         let (fs, dataset) = (target.fs.clone(), target.dataset.clone());
         let place = (origin, target.directory.as_str());
-        waive(fs, dataset, place, env.entropy.bytes16(), now).await?;
+        let (by, token) = (operator(env), env.entropy.bytes16());
+        waive(fs, dataset, place, Act { by: &by, at: now, token }).await?;
     }
     Ok(())
 }
 
+/// Returns the time, in milliseconds since 1970.
+pub(crate) fn now(env: &Env) -> i64 {
+    i64::try_from(unix_millis(env.clock.now())).unwrap_or(i64::MAX)
+}
+
+/// Returns the name of the operator in records in the store.
+pub(crate) fn operator(env: &Env) -> String {
+    format!("user-{}-on-{}", rustix::process::getuid().as_raw(), env.host)
+}
+
+/// Returns the origins of this edge, a host or an origin.
+pub(crate) fn origins_of(roster: &Roster, named: &str) -> Vec<Origin> {
+    let is_named =
+        |(origin, edge): &(Origin, &Edge)| edge.name == named || origin.to_string() == named;
+    roster.iter().filter(is_named).map(|(origin, _)| origin).collect()
+}
+
 /// Returns the edges, the furthest behind first.
-fn by_time(report: &Report) -> Vec<(Origin, &Edge)> {
-    let mut edges: Vec<_> = report.roster.iter().filter(|(_, edge)| edge.has_batch).collect();
+pub(crate) fn by_time(roster: &Roster) -> Vec<(Origin, &Edge)> {
+    let mut edges: Vec<_> = roster.iter().filter(|(_, edge)| edge.has_batch).collect();
     edges.sort_by_key(|(_, edge)| edge.before);
     edges
 }
 
-fn named_edge((origin, edge): &(Origin, &Edge)) -> String {
+/// Returns how far an edge got, in words.
+pub(crate) fn progress(edge: &Edge) -> String {
+    let mut text = edge.before.map_or("nothing reported".to_owned(), |before| {
+        format!("everything before {} is stored", time(before))
+    });
+    if !edge.held_by.is_empty() {
+        text += &format!(", held back by its sources {}", edge.held_by);
+    }
+    if let Some(at) = edge.left_at() {
+        text += &format!(", left at {}", time(at));
+    }
+    text
+}
+
+pub(crate) fn named_edge((origin, edge): &(Origin, &Edge)) -> String {
     match edge.name.as_str() {
         "" => origin.to_string(),
         name => name.to_owned(),
     }
 }
 
-fn time(millis: i64) -> String {
+pub(crate) fn time(millis: i64) -> String {
     let at = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
     format_rfc3339_seconds(std::time::UNIX_EPOCH + at).to_string()
 }
 
-fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
+pub(crate) fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").expect("a string takes it");
 }
 
 fn as_text(partition: &str, report: &Report) -> String {
     let mut text = String::new();
     let state = match report.state {
-        State::Open => "open: some edge has not sent everything",
+        State::Open => "open: at least one edge has not sent everything",
         State::Complete => "complete",
         State::CompleteWithWaivers => "complete, except for edges that were waived or have left",
         State::Reopened => "reopened: files came after the receipt",
@@ -231,11 +247,9 @@ fn as_text(partition: &str, report: &Report) -> String {
     put(&mut text, format_args!("{partition}  {state}"));
     let Some(receipt) = &report.receipt else {
         put(&mut text, format_args!("edges, the furthest behind first:"));
-        let edges = by_time(report);
+        let edges = by_time(&report.roster);
         for (origin, edge) in edges.iter().take(EDGES_MAX) {
-            let before = edge.before.map_or("nothing reported".to_owned(), |before| {
-                format!("everything before {} is stored", time(before))
-            });
+            let before = progress(edge);
             let waived = if report.waived.contains(origin) { ", waived" } else { "" };
             let name = named_edge(&(*origin, edge));
             put(&mut text, format_args!("  {name}  {before}{waived}  (origin {origin})"));
@@ -258,20 +272,33 @@ fn as_text(partition: &str, report: &Report) -> String {
         put(&mut text, format_args!("late       {file}"));
     }
     for file in &report.missing {
-        put(&mut text, format_args!("missing    {file}: listed in the receipt"));
+        put(
+            &mut text,
+            format_args!(
+                "missing    {file}: listed in the receipt; restore it from the trash or a backup"
+            ),
+        );
     }
     if !report.is_intact {
-        put(&mut text, format_args!("the list of files in the receipt was changed"));
+        put(
+            &mut text,
+            format_args!(
+                "the list of files in the receipt does not match its checksum: restore the receipt \
+                 from a copy of the store"
+            ),
+        );
     }
     text
 }
 
 fn as_json(report: &Report) -> Value {
-    let edges = by_time(report).into_iter().map(|(origin, edge)| {
+    let edges = by_time(&report.roster).into_iter().map(|(origin, edge)| {
         json!({
             "name": edge.name,
             "origin": origin.to_string(),
             "sent_before_ms": edge.before,
+            "held_by": edge.held_by,
+            "left_at_ms": edge.left_at(),
             "waived": report.waived.contains(&origin),
         })
     });
@@ -287,8 +314,6 @@ fn as_json(report: &Report) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use complete::Roster;
-
     use super::*;
 
     #[test]
@@ -298,12 +323,14 @@ mod tests {
         let mut roster = Roster::default();
         roster.join(Origin([1; 16]), 5);
         roster.join(Origin([2; 16]), 5);
-        roster.report(Origin([2; 16]), "web-2", 1_800_000_000_000);
+        roster.report(Origin([1; 16]), "", 0, "syslog");
+        roster.report(Origin([2; 16]), "web-2", 1_800_000_000_000, "");
         let is_intact = true;
         let mut report = Report { state, receipt, is_intact, late, missing, roster, waived };
         let text = as_text("day=1", &report);
         let lines: Vec<&str> = text.lines().skip(2).collect();
-        assert!(lines[0].contains("nothing reported"), "{text}");
+        let expected = "nothing reported, held back by its sources syslog";
+        assert!(lines[0].contains(expected), "{text}");
         assert!(lines[1].contains("web-2  everything before 2027-01-15T08:00:00Z"), "{text}");
         assert_eq!(as_json(&report)["edges"][0]["sent_before_ms"], Value::Null);
         for (state, expected) in [

@@ -74,7 +74,7 @@ enum OtherError {
     )]
     #[cfg(feature = "mqtt")]
     NotSubscribed { log: String },
-    #[error("{device} cannot connect")]
+    #[error("{device} cannot connect; check the broker")]
     #[cfg(feature = "mqtt")]
     Device { device: String, source: components_mqtt::device::DeviceError },
     #[error(

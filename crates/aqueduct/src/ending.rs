@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use config::Plan;
 use program::cli::{self, EXIT_RUNTIME};
 
+use crate::runtime;
+
 pub(crate) use call::{HostContext, Problem, prepared, translated};
 pub(crate) use password::with_password;
 use watch::Outcome;
@@ -55,8 +57,5 @@ pub(crate) fn follow(
 
 /// Runs a future to completion on a new runtime.
 pub(crate) fn waited<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| format!("cannot start the threads of this command: {error}"))?;
-    Ok(runtime.block_on(work))
+    Ok(runtime::new()?.block_on(work))
 }

@@ -17,6 +17,7 @@ mod dlq;
 mod ending;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
 mod export;
+mod fleet;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
 mod import;
 mod manual;
@@ -26,6 +27,9 @@ mod pki;
 mod plugin;
 mod reference;
 mod reload;
+#[cfg(feature = "hdfs")]
+mod roster;
+mod runtime;
 mod schema;
 mod send;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
@@ -43,39 +47,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use program::cli::{self, CollectorArgs, EdgeArgs};
 
-use audit::AuditArgs;
-use channel::ChannelArgs;
-use check::CheckArgs;
-#[cfg(feature = "hdfs")]
-use commit_ledger::LedgerArgs;
-#[cfg(feature = "hdfs")]
-use completeness::CompleteArgs;
-#[cfg(feature = "hdfs")]
-use demos::DemosArgs;
-use dlq::DlqArgs;
-#[cfg(all(feature = "hdfs", feature = "sql"))]
-use export::ExportArgs;
-#[cfg(all(feature = "hdfs", feature = "sql"))]
-use import::ImportArgs;
-use manual::{CompletionsArgs, ManArgs};
-use migrate::{ConvertArgs, FlumeAgentArgs};
-use parts::{DrainArgs, StartArgs, StopArgs};
-use pki::PkiArgs;
-use plugin::PluginArgs;
-use reference::ComponentsArgs;
-use reload::ReloadArgs;
-use schema::SchemaArgs;
-use send::SendArgs;
-#[cfg(all(feature = "hdfs", feature = "sql"))]
-use sqoop_tools::SqoopArgs;
-use status::StatusArgs;
-use tap::TapArgs;
-use top::TopArgs;
-#[cfg(feature = "hdfs")]
-use trace::TraceArgs;
-#[cfg(feature = "hdfs")]
-use verify::VerifyArgs;
-
 /// Move log lines from files to HDFS, each exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "aqueduct", version = env!("AQUEDUCT_VERSION"))]
@@ -87,43 +58,46 @@ struct Program {
 #[derive(Debug, Subcommand)]
 enum Command {
     #[cfg(feature = "hdfs")]
-    Demo(DemosArgs),
-    Check(CheckArgs),
-    Components(ComponentsArgs),
-    Schema(SchemaArgs),
-    Status(StatusArgs),
-    Reload(ReloadArgs),
-    Stop(StopArgs),
-    Start(StartArgs),
-    Drain(DrainArgs),
-    Audit(AuditArgs),
-    Top(TopArgs),
-    Tap(TapArgs),
-    Send(SendArgs),
+    Demo(demos::DemosArgs),
+    Check(check::CheckArgs),
+    Components(reference::ComponentsArgs),
+    Schema(schema::SchemaArgs),
+    Status(status::StatusArgs),
+    Reload(reload::ReloadArgs),
+    Stop(parts::StopArgs),
+    Start(parts::StartArgs),
+    Drain(parts::DrainArgs),
+    Audit(audit::AuditArgs),
+    Top(top::TopArgs),
+    Tap(tap::TapArgs),
+    Send(send::SendArgs),
     #[cfg(feature = "hdfs")]
-    Verify(VerifyArgs),
+    Verify(verify::VerifyArgs),
     #[cfg(feature = "hdfs")]
-    Trace(TraceArgs),
+    Trace(trace::TraceArgs),
     #[cfg(feature = "hdfs")]
-    Complete(CompleteArgs),
-    Channel(ChannelArgs),
-    Dlq(DlqArgs),
+    Complete(completeness::CompleteArgs),
     #[cfg(feature = "hdfs")]
-    Ledger(LedgerArgs),
+    Roster(roster::RosterArgs),
+    Channel(channel::ChannelArgs),
+    Dlq(dlq::DlqArgs),
+    #[cfg(feature = "hdfs")]
+    Ledger(commit_ledger::LedgerArgs),
     Edge(EdgeArgs),
     Collector(CollectorArgs),
-    Pki(PkiArgs),
-    Plugin(PluginArgs),
+    Pki(pki::PkiArgs),
+    Fleet(fleet::FleetArgs),
+    Plugin(plugin::PluginArgs),
     #[cfg(all(feature = "hdfs", feature = "sql"))]
-    Import(ImportArgs),
+    Import(import::ImportArgs),
     #[cfg(all(feature = "hdfs", feature = "sql"))]
-    Export(ExportArgs),
+    Export(export::ExportArgs),
     #[cfg(all(feature = "hdfs", feature = "sql"))]
-    Sqoop(SqoopArgs),
-    Convert(ConvertArgs),
-    Agent(FlumeAgentArgs),
-    Completions(CompletionsArgs),
-    Man(ManArgs),
+    Sqoop(sqoop_tools::SqoopArgs),
+    Convert(migrate::ConvertArgs),
+    Agent(migrate::FlumeAgentArgs),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 /// Returns the program with all of its commands.
@@ -158,6 +132,8 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Trace(args) }) => trace::run(&args),
         #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Complete(args) }) => completeness::run(&args),
+        #[cfg(feature = "hdfs")]
+        Ok(Program { command: Command::Roster(args) }) => roster::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
         Ok(Program { command: Command::Dlq(args) }) => dlq::run(&args),
         #[cfg(feature = "hdfs")]
@@ -165,6 +141,7 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => cli::execute(&args, catalogue::FULL),
         Ok(Program { command: Command::Pki(args) }) => pki::run(&args),
+        Ok(Program { command: Command::Fleet(args) }) => fleet::run(&args),
         Ok(Program { command: Command::Plugin(args) }) => plugin::run(&args),
         #[cfg(all(feature = "hdfs", feature = "sql"))]
         Ok(Program { command: Command::Import(args) }) => import::run(&args),
@@ -212,7 +189,7 @@ mod tests {
     }
 
     /// Commands without `--json`, and why.
-    const NO_JSON: [(&str, &str); 25] = [
+    const NO_JSON: [(&str, &str); 26] = [
         ("agent", "an agent: its log is JSON by --log-format, its state by `status --json`"),
         ("channel account", "prints JSON anyway"),
         ("channel export", "prints events: --format json"),
@@ -226,6 +203,7 @@ mod tests {
         ("dlq show", "prints events: --format json"),
         ("edge", "an agent, as `agent`"),
         ("export", "an agent that ends: its exit code says how it went"),
+        ("fleet serve", "a server: its state by `fleet status --json`"),
         ("import", "an agent that ends: its exit code says how it went"),
         ("man", "writes manual pages"),
         ("pki collector", "prints settings in TOML, to be put into a configuration"),

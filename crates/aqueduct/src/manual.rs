@@ -52,6 +52,8 @@ pub(crate) fn man(args: &ManArgs, program: Command) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let directory = directory.display();
-    cli::print_line(&format!("cannot write the pages to {directory}: {error}"));
+    cli::print_line(&format!(
+        "cannot write the pages to {directory}: {error}; pass a directory that you may write to"
+    ));
     ExitCode::from(EXIT_RUNTIME)
 }

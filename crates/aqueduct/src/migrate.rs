@@ -99,7 +99,7 @@ impl World for HostContext<'_> {
         let output = self.env.blocking.output(program, &arguments, FILTER_LIMIT);
         Some(match output.map(String::from_utf8) {
             Ok(Ok(text)) => Ok(text),
-            Ok(Err(_)) => Err("its output is not UTF-8".to_owned()),
+            Ok(Err(_)) => Err("the output of the program is not UTF-8".to_owned()),
             Err(error) => Err(error.to_string()),
         })
     }

@@ -15,6 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use program::cli::{self, EXIT_RUNTIME};
 
 use crate::admin::{Access, Admin};
+use crate::runtime;
 use crate::status::EXIT_UNREACHABLE;
 pub(crate) use drain::{DrainArgs, run as drain};
 
@@ -127,9 +128,7 @@ pub(crate) fn start(args: &StartArgs) -> ExitCode {
 fn change(action: &str, query: &str, (address, access): (&str, &Access), json: bool) -> ExitCode {
     let asked = || {
         let admin = Admin::new(&env::real(), address, access)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
-        runtime.block_on(admin.changed::<PartsStatus>(action, query))
+        runtime::block_on(admin.changed::<PartsStatus>(action, query))
     };
     match asked() {
         Ok((answer, status)) => {

@@ -178,7 +178,12 @@ fn init(args: &InitArgs, env: &Env) -> Result<String, String> {
 fn authority(dir: &Path, env: &Env) -> Result<Authority, String> {
     let [certificate, key] = ["ca.pem", "ca.key"].map(|name| {
         let text = read(&dir.join(name), env);
-        text.map_err(|problem| format!("{problem}; `aqueduct pki init DIR` creates an authority"))
+        text.map_err(|problem| {
+            format!(
+                "{problem}; `aqueduct pki init DIR` creates an authority: name its directory as \
+                 --ca"
+            )
+        })
     });
     Authority::load(&certificate?, &key?).map_err(|error| format!("{}: {error}", dir.display()))
 }
@@ -187,7 +192,8 @@ fn authority(dir: &Path, env: &Env) -> Result<Authority, String> {
 fn read(path: &Path, env: &Env) -> Result<String, String> {
     let bytes = env.disk.open(path, OpenMode::default()).and_then(|file| file.read(0, 16 << 20));
     let bytes = bytes.map_err(|error| format!("{}: {error}", path.display()))?;
-    String::from_utf8(bytes).map_err(|_| format!("{}: is not a text file", path.display()))
+    String::from_utf8(bytes)
+        .map_err(|_| format!("{}: is not a text file; name a file in PEM", path.display()))
 }
 
 fn revoke(args: &RevokeArgs, env: &Env) -> Result<String, String> {
@@ -211,7 +217,11 @@ fn revoke(args: &RevokeArgs, env: &Env) -> Result<String, String> {
     let written = small_file::replace(&*env.disk, &path, list.unwrap_or_default().as_bytes());
     let written = written.and_then(|()| Ok(rustix::fs::chmod(&path, Mode::from_raw_mode(0o644))?));
     let path = path.display();
-    written.map_err(|error| format!("cannot write {path}: {error}"))?;
+    written.map_err(|error| {
+        format!(
+            "cannot write {path}: {error}; check the owner and the permissions of the directory"
+        )
+    })?;
     Ok(format!(
         "{path}: {count} revoked; copy it to the agents and set it as `tls.client_crl` of \
          listeners and `tls.crl` of clients\n"
@@ -246,7 +256,10 @@ fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<St
 fn write_pair(made: &Issued, certificate: &Path, key: &Path, env: &Env) -> Result<(), String> {
     let directory = key.parent().unwrap_or(Path::new("."));
     let cannot = |path: &Path, error: &dyn std::fmt::Display| {
-        format!("cannot write {}: {error}", path.display())
+        format!(
+            "cannot write {}: {error}; check the owner and the permissions of the directory",
+            path.display()
+        )
     };
     env.disk.create_dir_all(directory).map_err(|error| cannot(directory, &error))?;
     for path in [certificate, key] {

@@ -17,11 +17,12 @@ const NEW: &str = "\
 Examples:
   aqueduct plugin new enrich --language python --role interceptor
   aqueduct plugin new to_table --language go --role sink
+  aqueduct plugin new levels --language rust-wasm --role interceptor
 
 It creates a directory with that name and prints the settings of the component. The plug-in works:
 change it step by step. docs/plugins.md explains the contract.";
 
-/// Create a plug-in: a source, an interceptor or a sink in Python or Go
+/// Create a plug-in: a process in Python or Go, or a WebAssembly module in Rust or C
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct PluginArgs {
@@ -40,7 +41,7 @@ enum PluginCommand {
 struct NewArgs {
     /// Name of the plug-in and its directory: lower case letters, digits and `_`
     name: String,
-    /// Programming language
+    /// Programming language; `-wasm` makes a WebAssembly module, which is always an interceptor
     #[arg(long)]
     language: Language,
     /// Role of the plug-in
@@ -52,9 +53,11 @@ struct NewArgs {
 enum Language {
     Python,
     Go,
+    RustWasm,
+    CWasm,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Role {
     Source,
     Interceptor,
@@ -79,6 +82,15 @@ pub(crate) fn run(args: &PluginArgs) -> ExitCode {
         ));
         return ExitCode::from(EXIT_USAGE);
     }
+    if matches!(args.language, Language::RustWasm | Language::CWasm)
+        && args.role != Role::Interceptor
+    {
+        cli::print_line(
+            "a WebAssembly module is always an interceptor; use `--role interceptor`, or another \
+             `--language`",
+        );
+        return ExitCode::from(EXIT_USAGE);
+    }
     match write(args, &env::real()) {
         Ok(text) => cli::print(&text),
         Err(problem) => {
@@ -92,13 +104,20 @@ pub(crate) fn run(args: &PluginArgs) -> ExitCode {
 fn write(args: &NewArgs, env: &Env) -> Result<String, String> {
     let NewArgs { name, language, role } = args;
     let here = Path::new(name);
-    let (files, build, command) = match language {
+    let (files, build, settings) = match language {
         Language::Python => python(name, *role),
         Language::Go => go(name, *role),
+        Language::RustWasm => rust_wasm(name),
+        Language::CWasm => c_wasm(name),
     };
     for (file, text) in files {
         let path = here.join(file);
-        let cannot = |error| format!("cannot write {}: {error}", path.display());
+        let cannot = |error| {
+            format!(
+                "cannot write {}: {error}; use another name, or another working directory",
+                path.display()
+            )
+        };
         env.disk.create_dir_all(path.parent().unwrap_or(here)).map_err(cannot)?;
         let mode = OpenMode { write: true, create_new: true, ..OpenMode::default() };
         let file = env.disk.open(&path, mode).map_err(cannot)?;
@@ -109,16 +128,29 @@ fn write(args: &NewArgs, env: &Env) -> Result<String, String> {
         Role::Interceptor => "[[sources.NAME.interceptors]]\n".to_owned(),
         Role::Sink => format!("[sinks.{name}]\nchannel = \"main\"\n"),
     };
+    Ok(format!("{build}{table}{settings}\n"))
+}
+
+/// Returns the settings of a process.
+fn process(role: Role, command: &str) -> String {
     let settings = match role {
         Role::Interceptor => "settings = { least = \"INFO\" }",
         Role::Source | Role::Sink => "settings = { path = \"/CHANGE/ME\" }",
     };
-    Ok(format!("{build}{table}type = \"process\"\ncommand = {command}\n{settings}\n"))
+    format!("type = \"process\"\ncommand = {command}\n{settings}")
+}
+
+/// Returns the settings of a WebAssembly module.
+fn module(name: &str) -> String {
+    format!(
+        "type = \"wasm\"\nmodule = \"/CHANGE/ME/{name}/{name}.wasm\"\n\
+         settings = {{ least = \"INFO\" }}"
+    )
 }
 
 type Files = Vec<(PathBuf, String)>;
 
-/// Returns the files, how to build them, and the command.
+/// Returns the files, how to build them, and the settings.
 fn python(name: &str, role: Role) -> (Files, String, String) {
     let plugin = match role {
         Role::Source => example!("python/source.py"),
@@ -129,7 +161,8 @@ fn python(name: &str, role: Role) -> (Files, String, String) {
         ("aqueduct_plugin.py".into(), example!("python/aqueduct_plugin.py").to_owned()),
         (format!("{name}.py").into(), plugin.to_owned()),
     ];
-    (files, String::new(), format!("[\"python3\", \"/CHANGE/ME/{name}/{name}.py\"]"))
+    let command = format!("[\"python3\", \"/CHANGE/ME/{name}/{name}.py\"]");
+    (files, String::new(), process(role, &command))
 }
 
 /// As [`python`].
@@ -149,7 +182,33 @@ fn go(name: &str, role: Role) -> (Files, String, String) {
         ("main.go".into(), plugin.replacen("plugins/aqueduct", &module, 1)),
     ];
     let build = format!("# Build it: cd {name} && go build\n");
-    (files, build, format!("[\"/CHANGE/ME/{name}/{name}\"]"))
+    (files, build, process(role, &format!("[\"/CHANGE/ME/{name}/{name}\"]")))
+}
+
+/// As [`python`], for an interceptor.
+fn rust_wasm(name: &str) -> (Files, String, String) {
+    let files = vec![
+        ("aqueduct.rs".into(), example!("wasm-rust/aqueduct.rs").to_owned()),
+        (format!("{name}.rs").into(), example!("wasm-rust/levels.rs").to_owned()),
+    ];
+    let build = format!(
+        "# Build it: cd {name} && rustc --target wasm32-unknown-unknown --crate-type cdylib -O \
+         -C strip=symbols {name}.rs\n"
+    );
+    (files, build, module(name))
+}
+
+/// As [`python`], for an interceptor.
+fn c_wasm(name: &str) -> (Files, String, String) {
+    let files = vec![
+        ("aqueduct.h".into(), example!("wasm-c/aqueduct.h").to_owned()),
+        (format!("{name}.c").into(), example!("wasm-c/levels.c").to_owned()),
+    ];
+    let build = format!(
+        "# Build it: cd {name} && clang --target=wasm32 -O2 -nostdlib -Wl,--no-entry \
+         -Wl,--strip-all -o {name}.wasm {name}.c\n"
+    );
+    (files, build, module(name))
 }
 
 #[cfg(test)]
@@ -166,5 +225,11 @@ mod tests {
         assert!(text("go.mod").starts_with("module to_table\n"));
         assert!(text("main.go").contains("\"to_table/aqueduct\""));
         assert!(build.contains("go build"));
+        let (files, build, settings) = rust_wasm("levels");
+        assert!(files.iter().any(|(path, _)| path == Path::new("levels.rs")));
+        assert!(build.contains("levels.rs") && settings.contains("levels/levels.wasm"));
+        let (files, build, settings) = c_wasm("levels");
+        assert!(files.iter().any(|(path, _)| path == Path::new("levels.c")));
+        assert!(build.contains("levels.c") && settings.contains("type = \"wasm\""));
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use program::cli::{self, EXIT_RUNTIME};
 
 use crate::admin::{Access, Admin};
+use crate::runtime;
 
 /// Exit code: the agent is unreachable.
 const EXIT_UNREACHABLE: u8 = 2;
@@ -58,7 +59,5 @@ pub(crate) fn run(args: &ReloadArgs) -> ExitCode {
 fn ask(args: &ReloadArgs) -> Result<(String, ReloadStatus), String> {
     let env = env::real();
     let admin = Admin::new(&env, &args.address, &args.access)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
-    runtime.block_on(admin.changed("reload", ""))
+    runtime::block_on(admin.changed("reload", ""))
 }

@@ -26,6 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use crate::runtime;
 use input::{Input, Lines};
 
 /// How long a sent batch may take after a signal.
@@ -116,8 +117,7 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let env = env::real();
     let prepared = target::from_args(args, &env).and_then(|target| {
         let headers = headers(args, &env)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        Ok((target, headers, runtime.map_err(|error| error.to_string())?))
+        Ok((target, headers, runtime::new()?))
     });
     let (target, headers, runtime) = match prepared {
         Ok(prepared) => prepared,
@@ -232,12 +232,14 @@ async fn settled(sink: &mut dyn Sink, events: usize) -> Result<(), Failure> {
             // The sink reports the delivery later.
             Outcome::Stored => continue,
             Outcome::Again(Some(error)) => Err(failed(&error, events)),
-            Outcome::Again(None) | Outcome::HeldBack(_) => {
-                Err(Failure::before_sending("the source did not accept the batch".to_owned()))
-            }
+            Outcome::Again(None) | Outcome::HeldBack(_) => Err(Failure::before_sending(
+                "the agent did not accept the batch and stored none of it; retry, and see the log \
+                 of the agent"
+                    .to_owned(),
+            )),
             Outcome::Refused(letter) => {
                 let (detail, refused) = (letter.detail, letter.events.len());
-                let problem = format!("the source refused {refused} events permanently: {detail}");
+                let problem = format!("the source rejected {refused} events permanently: {detail}");
                 Err(Failure { problem, in_doubt: if letter.whole { 0 } else { events } })
             }
         };

@@ -9,6 +9,7 @@ use clap::Args;
 use program::cli::{self, EXIT_RUNTIME};
 
 use crate::admin::{Access, Admin};
+use crate::runtime;
 
 /// Exit code: the agent is unreachable.
 pub(crate) const EXIT_UNREACHABLE: u8 = 2;
@@ -53,9 +54,7 @@ pub(crate) fn run(args: &StatusArgs) -> ExitCode {
 fn ask(args: &StatusArgs) -> Result<(String, Snapshot), String> {
     let env = env::real();
     let admin = Admin::new(&env, &args.address, &args.access)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
-    let answer = runtime.block_on(admin.get("/status"));
+    let answer = runtime::block_on(admin.get("/status"));
     let answer = answer.map_err(|error| admin.unanswered(&error))?;
     let snapshot = admin.snapshot(&answer)?;
     Ok((answer, snapshot))

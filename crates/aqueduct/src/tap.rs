@@ -20,6 +20,7 @@ use program::cli;
 use serde_json::Value;
 
 use crate::admin::{Access, Admin};
+use crate::runtime;
 use crate::status::EXIT_UNREACHABLE;
 
 const EXAMPLES: &str = "\
@@ -90,10 +91,8 @@ pub(crate) fn run(args: &TapArgs) -> ExitCode {
 fn watch(args: &TapArgs) -> Result<(), String> {
     let page = page(args)?;
     let admin = Admin::new(&env::real(), &args.address, &args.access)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
-    runtime.block_on(async {
-        let lost = |error: io::Error| format!("the agent at {}: {error}", admin.address());
+    runtime::block_on(async {
+        let lost = |error: io::Error| admin.unanswered(&error);
         let mut follow = admin.stream(&page).await.map_err(lost)?;
         let (mut left, mut hidden) = (args.count, 0);
         while left != Some(0) {
@@ -209,7 +208,7 @@ fn left_out(message: &TapMessage, before: &mut u64) -> Option<String> {
     *before = hidden;
     let mut line = format!("not shown so far: {over_rate} events above --rate");
     if message.missed > 0 {
-        write!(line, ", {} that passed faster than they were read", message.missed)
+        write!(line, ", {} that arrived faster than this command reads", message.missed)
             .expect("a string takes it");
     }
     Some(line)
@@ -291,6 +290,6 @@ mod tests {
         );
         assert_eq!(left_out(&message(5, 3, 0), &mut before), None);
         let line = left_out(&message(5, 3, 4), &mut before).unwrap();
-        assert!(line.contains(" 2 events above --rate, 4 that passed faster"), "{line}");
+        assert!(line.contains(" 2 events above --rate, 4 that arrived faster"), "{line}");
     }
 }

@@ -26,6 +26,7 @@ use pipeline::{Env, Identity};
 use program::cli::{self, EXIT_RUNTIME};
 
 use crate::channel::Keys;
+use crate::runtime;
 use line::Line;
 use report::Report;
 
@@ -103,11 +104,7 @@ impl SearchTarget {
 /// Searches for the line and prints the result.
 pub(crate) fn run(args: &TraceArgs) -> ExitCode {
     let env = env::real();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let traced = runtime
-        .map_err(|error| format!("cannot start the threads of this command: {error}"))
-        .and_then(|runtime| runtime.block_on(traced(args, &env)));
-    match traced {
+    match runtime::block_on(traced(args, &env)) {
         Ok(report) => {
             let printed = cli::print(&if args.json { report.json() } else { report.text() });
             if report.is_found() { printed } else { ExitCode::from(EXIT_RUNTIME) }

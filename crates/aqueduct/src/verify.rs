@@ -17,10 +17,11 @@ use clap::Args;
 use pipeline::env::OpenMode;
 use pipeline::{Account, AccountError, ChannelError, Env};
 use program::cli::{self, EXIT_RUNTIME};
-use proof::{ProofError, Report, Request, Verdict, prove};
+use proof::{ProofError, Report, Request, TableSource, Verdict, prove};
 use thiserror::Error;
 
 use crate::admin::{self, Admin};
+use crate::runtime::{self, NoThreads};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +34,10 @@ Examples:
   aqueduct verify --store file:///data/logs --deep /var/lib/aqueduct/channels/main
   aqueduct verify --store file:///data/logs http://127.0.0.1:9464
   aqueduct verify --store file:///data/logs --retention 30d /var/lib/aqueduct/channels/main
+
+  # With the Iceberg table of the files, which may have been compacted:
+  curl -s http://catalog:8181/v1/namespaces/logs/tables/web > table.json
+  aqueduct verify --store hdfs://nn:8020/web/data --table table.json edge-1.json
 
 The verdict is the last line:
 
@@ -56,7 +61,11 @@ late events.
 
 A file that the ledger names and that the store does not have is lost, unless --retention says that
 files of that age are deleted on purpose: then it is expired. Its age is that of its entry in the
-ledger. A ledger with a hole is never proved: `aqueduct ledger --help` explains the repair.
+ledger. With --table, a file that a compaction of the Iceberg table has replaced is not lost, if the
+table has as many rows as the sink has appended and the ledger has committed, and each file of the
+table exists. Files are compared by their length, so this does not show changed rows.
+
+A ledger with a hole is never proved: `aqueduct ledger --help` explains the repair.
 
 Exit codes: 0 complete, 1 not proved or not readable, 2 wrong arguments, 3 consistent so far (1 with
 --complete)";
@@ -80,6 +89,10 @@ pub(crate) struct VerifyArgs {
     /// Files committed longer ago than this may have been deleted by a retention job (30d, 12h)
     #[arg(long, value_name = "PERIOD", value_parser = humantime::parse_duration)]
     retention: Option<Duration>,
+    /// The Iceberg table of the files: a file with the catalog's answer, or with the metadata of
+    /// the table; without a catalog server, the URL of its directory. It must be in the same store
+    #[arg(long, value_name = "FILE|URL")]
+    table: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -110,13 +123,23 @@ pub(crate) enum VerifyError {
     #[error("{address} is not a file; for a running agent write http://{address}")]
     Scheme { address: String },
     #[error(
-        "{path} does not list the batches of an agent (its account); write one with `aqueduct \
-         channel account`, or save `/account` of an agent"
+        "{path} does not list the batches of an agent (its account); write the list with `aqueduct \
+         channel account DATA_DIR/channels/CHANNEL > FILE`, or with `curl -s \
+         http://ADDRESS/account > FILE`"
     )]
     Account {
         path: String,
         #[source]
         source: AccountError,
+    },
+    #[error(
+        "cannot read {path} (--table); write it with `curl -s \
+         CATALOG/v1/namespaces/NAMESPACE/tables/TABLE > FILE`"
+    )]
+    Table {
+        path: String,
+        #[source]
+        source: std::io::Error,
     },
     #[error("{0}")]
     Access(String),
@@ -126,7 +149,12 @@ pub(crate) enum VerifyError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} contains no account of a channel")]
+    #[error(transparent)]
+    Runtime(#[from] NoThreads),
+    #[error(
+        "{path} contains no account of a channel; write one with `aqueduct channel account \
+         DATA_DIR/channels/CHANNEL > FILE`"
+    )]
     Empty { path: String },
     #[error("cannot read the batches (the account) of the durable channel in {path}")]
     Channel {
@@ -139,14 +167,7 @@ pub(crate) enum VerifyError {
 /// Runs the proof and prints the result.
 pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     let env = env::real();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            cli::print_line(&format!("cannot start the threads of this command: {error}"));
-            return ExitCode::from(EXIT_RUNTIME);
-        }
-    };
-    match runtime.block_on(verified(args, &env)) {
+    match runtime::block_on(verified(args, &env)) {
         Ok(report) => {
             let text = if args.json { report.json() } else { report.text() };
             let printed = cli::print(&text);
@@ -163,6 +184,21 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     }
 }
 
+/// Returns where the metadata of the table is.
+fn table_source(given: &str, env: &Env) -> Result<TableSource, VerifyError> {
+    if given.contains("://") {
+        return Ok(TableSource::Directory(given.to_owned()));
+    }
+    let read = bytes_of(Path::new(given), env);
+    let failed = |source| VerifyError::Table { path: given.to_owned(), source };
+    read.map(TableSource::Metadata).map_err(failed)
+}
+
+fn bytes_of(path: &Path, env: &Env) -> Result<Vec<u8>, std::io::Error> {
+    let file = env.disk.open(path, OpenMode::default())?;
+    file.read(0, env.disk.stat(path)?.len as usize)
+}
+
 /// Reads accounts before stores, so that a batch committed in between does not look missing.
 async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
     let mut accounts = Vec::new();
@@ -173,6 +209,7 @@ async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
         stores: args.store.clone(),
         sink: args.sink.clone(),
         deep: args.deep,
+        table: args.table.as_deref().map(|given| table_source(given, env)).transpose()?,
         expired: args.retention.and_then(|period| env.clock.now().checked_sub(period)),
     };
     Ok(prove(accounts, &request, env).await?)
@@ -203,11 +240,7 @@ async fn accounts_of(
 }
 
 fn text_of(path: &Path, shown: &str, env: &Env) -> Result<Vec<u8>, VerifyError> {
-    let text = (|| {
-        let file = env.disk.open(path, OpenMode::default())?;
-        file.read(0, env.disk.stat(path)?.len as usize)
-    })();
-    text.map_err(|source: std::io::Error| {
+    bytes_of(path, env).map_err(|source| {
         let port = shown.rsplit_once(':').map(|(_, port)| port.split('/').next().unwrap_or(port));
         let is_address = port.is_some_and(|port| port.parse::<u16>().is_ok());
         if source.kind() == std::io::ErrorKind::NotFound && is_address {

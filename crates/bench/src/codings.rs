@@ -23,15 +23,15 @@ const BATCH_LINES: usize = 3_000;
 /// Any 32 bytes.
 const KEY: &str = "1 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
 
-/// What to measure.
+/// Options of the benchmark.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Interleaved runs
     #[arg(long, default_value_t = 5)]
-    runs: u32,
-    /// Lines put in each run
+    pub(crate) runs: u32,
+    /// Lines written in each run
     #[arg(long, default_value_t = 3_000_000)]
-    lines: u64,
+    pub(crate) lines: u64,
 }
 
 /// A way to write.

@@ -85,7 +85,7 @@ pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -
 }
 
 /// Gives the batches identities, like a channel.
-fn named(mut batches: Vec<Batch>) -> Vec<Batch> {
+pub(crate) fn named(mut batches: Vec<Batch>) -> Vec<Batch> {
     for (number, batch) in batches.iter_mut().enumerate() {
         let sequence = Sequence(number as u64);
         let (origin, epoch) = (Origin([3; 16]), Epoch(1));

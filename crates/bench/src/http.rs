@@ -14,10 +14,23 @@ const METRICS: &str = "/metrics";
 
 /// Returns status and body of `path`. Uses HTTP/1.0, so that the response ends with the connection.
 pub(crate) fn get(port: u16, path: &str) -> Result<(u16, Vec<u8>)> {
-    let describe = || describe(port, path);
-    let mut stream = connect(port, path)?;
     let request =
         format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    asked(port, path, &request)
+}
+
+/// Requests the change `action` of an admin page.
+pub(crate) fn post(port: u16, path: &str, action: &str) -> Result<(u16, Vec<u8>)> {
+    let request = format!(
+        "POST {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
+         X-Aqueduct: {action}\r\nContent-Length: 0\r\n\r\n"
+    );
+    asked(port, path, &request)
+}
+
+fn asked(port: u16, path: &str, request: &str) -> Result<(u16, Vec<u8>)> {
+    let describe = || describe(port, path);
+    let mut stream = connect(port, path)?;
     stream.write_all(request.as_bytes()).doing(describe)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).doing(describe)?;

@@ -20,6 +20,7 @@ mod e2e;
 mod error;
 mod fan_in;
 mod files;
+mod fleet;
 mod forward;
 mod growth;
 mod hdfs;
@@ -33,6 +34,7 @@ mod raw;
 mod report;
 mod sizes;
 mod stage;
+mod table;
 mod tail;
 mod wire;
 
@@ -76,6 +78,8 @@ enum Bench {
     /// The edges of `fan-in`
     #[command(hide = true)]
     Edges(fan_in::edges::Options),
+    /// Thousands of agents on one fleet server, and a roll-out to all of them
+    Fleet(fleet::Options),
     /// Calls of Flume's Avro protocol, compared with Flume's own source
     Avro(avro::Options),
     /// The clients of `avro`
@@ -85,6 +89,8 @@ enum Bench {
     Growth(growth::Options),
     /// The hdfs sink only: compressed files compared with `zstd`, plain ones with a copy
     Files(files::Options),
+    /// The hdfs sink only: Parquet files with and without an Iceberg table of them
+    Table(codings::Options),
     /// Sizes of the files of a day, calculated without writing any. Prints one table
     Sizes(sizes::Options),
     /// Reading files only, compared with memchr over the same file
@@ -125,6 +131,7 @@ fn measure(cli: &Cli) -> Result<()> {
         Bench::Latency(options) => latency::run(options, &setup, &mut report)?,
         Bench::Idle(options) => idle::run(options, &setup, &mut report)?,
         Bench::FanIn(options) => fan_in::run(options, &setup, &mut report)?,
+        Bench::Fleet(options) => fleet::run(options, &setup, &mut report)?,
         Bench::Growth(options) => growth::run(options, &setup, &mut report)?,
         Bench::Avro(options) => avro::run(options, &setup, &mut report)?,
         Bench::Sizes(options) => return sizes::run(options),
@@ -134,6 +141,7 @@ fn measure(cli: &Cli) -> Result<()> {
         Bench::Channel(options) => wait_for(channel::run(options, &setup, &mut report))?,
         Bench::Codings(options) => wait_for(codings::run(options, &setup, &mut report))?,
         Bench::Files(options) => wait_for(files::run(options, &setup, &mut report))?,
+        Bench::Table(options) => wait_for(table::run(options, &setup, &mut report))?,
         Bench::Wire(options) => wait_for(wire::run(options, &setup, &mut report))?,
     }
     report.print(cli.json).doing(|| "print the report".to_owned())

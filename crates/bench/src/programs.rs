@@ -22,29 +22,37 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds both with the profile of this program if Cargo started it, because a stale agent
-    /// would be measured otherwise; without Cargo uses those in its own folder.
+    /// Builds both.
     pub(crate) fn prepare() -> Result<Self> {
-        let own = env::current_exe().doing(|| "find the own executable".to_owned())?;
-        let folder = own.parent().unwrap_or(Path::new("."));
-        if let Some(cargo) = env::var_os("CARGO") {
-            let mut build = Command::new(cargo);
-            build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-            build.args(["build", "--locked", "-p", "aqueduct-edge", "-p", "aqueduct-collector"]);
-            if folder.ends_with("release") {
-                build.arg("--release");
-            }
-            process::run("cargo build (our programs)", &mut build)?;
+        let [edge, collector] = built(["aqueduct-edge", "aqueduct-collector"])?;
+        Ok(Self { edge, collector })
+    }
+}
+
+/// Returns our programs with these names, which are those of their packages. Builds them with the
+/// profile of this program if Cargo started it, because a stale one would be measured otherwise;
+/// without Cargo uses those in its own folder.
+pub(crate) fn built<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
+    let own = env::current_exe().doing(|| "find the own executable".to_owned())?;
+    let folder = own.parent().unwrap_or(Path::new("."));
+    if let Some(cargo) = env::var_os("CARGO") {
+        let mut build = Command::new(cargo);
+        build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        build.args(["build", "--locked"]);
+        build.args(names.iter().flat_map(|name| ["-p", name]));
+        if folder.ends_with("release") {
+            build.arg("--release");
         }
-        let found = |name: &str| {
-            let path = folder.join(name);
-            path.is_file().then_some(path.clone()).ok_or_else(|| Error::Program {
-                program: name.to_owned(),
-                status: "not found".to_owned(),
-                output: format!("expected at {}", path.display()),
-            })
-        };
-        Ok(Self { edge: found("aqueduct-edge")?, collector: found("aqueduct-collector")? })
+        process::run("cargo build (our programs)", &mut build)?;
+    }
+    let paths = names.map(|name| folder.join(name));
+    match paths.iter().find(|path| !path.is_file()) {
+        None => Ok(paths),
+        Some(missing) => Err(Error::Program {
+            program: missing.display().to_string(),
+            status: "not found".to_owned(),
+            output: "without Cargo it must be in the folder of this program".to_owned(),
+        }),
     }
 }
 

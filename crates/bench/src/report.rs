@@ -135,6 +135,24 @@ impl Report {
         self.figures.push(figure);
     }
 
+    /// Adds a value that was measured once, and its target, if it has one.
+    pub(crate) fn add_value(
+        &mut self,
+        (bench, case): (&'static str, &str),
+        (value, unit): (f64, &'static str),
+        better: Better,
+        target: Option<f64>,
+    ) {
+        self.add(Figure {
+            bench,
+            case: case.to_owned(),
+            unit,
+            better,
+            ours: Some(Spread::given(value)),
+            reference: target.map(|target| ("target", Spread::given(target))),
+        });
+    }
+
     /// Adds a note to the figures, without duplicates.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         let text = text.into();

@@ -41,6 +41,8 @@ const GROUPS: &[&Group] = &[
     &components_shippers::GROUP,
     #[cfg(feature = "sql")]
     &components_sql::GROUP,
+    #[cfg(feature = "wasm")]
+    &components_wasm::GROUP,
 ];
 
 /// The reference page of a component, as `docs/components` has it; `None` where there is no page.

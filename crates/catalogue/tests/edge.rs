@@ -32,6 +32,7 @@ const HEAVY: &[&str] = &[
     "rusqlite",
     "tokio-postgres",
     "tokio-tungstenite",
+    "wasmtime",
 ];
 
 /// Lines of `cargo tree` for the edge: a crate and its version at the beginning of each.

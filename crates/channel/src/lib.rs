@@ -15,6 +15,7 @@ mod in_flight;
 pub mod memory;
 mod positions;
 pub mod remote;
+mod reservations;
 pub mod spill;
 mod stored;
 #[cfg(feature = "testkit")]

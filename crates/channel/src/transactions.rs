@@ -17,10 +17,10 @@ pub(crate) trait Tickets: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Taken, ChannelError>> + Send;
 
     /// Settles tickets of a consumer.
-    fn settle_tickets(&self, consumer: &Arc<str>, tickets: &IntervalSet);
+    fn commit(&self, consumer: &Arc<str>, tickets: &IntervalSet);
 
     /// Makes tickets of a consumer ready again.
-    fn return_tickets(&self, consumer: &Arc<str>, tickets: &IntervalSet);
+    fn rollback(&self, consumer: &Arc<str>, tickets: &IntervalSet);
 }
 
 /// One taker: holds tickets until they are settled.
@@ -54,12 +54,12 @@ impl<C: Tickets> TakeTransaction for Take<C> {
 
     fn commit(&mut self, tickets: &IntervalSet) {
         let mine = self.release(tickets);
-        self.core.settle_tickets(&self.consumer, &mine);
+        self.core.commit(&self.consumer, &mine);
     }
 
     fn rollback(&mut self, tickets: &IntervalSet) {
         let mine = self.release(tickets);
-        self.core.return_tickets(&self.consumer, &mine);
+        self.core.rollback(&self.consumer, &mine);
     }
 
     /// Does nothing: a held batch is where it was, in memory or on disk.
@@ -69,7 +69,7 @@ impl<C: Tickets> TakeTransaction for Take<C> {
 impl<C: Tickets> Drop for Take<C> {
     fn drop(&mut self) {
         if !self.held.is_empty() {
-            self.core.return_tickets(&self.consumer, &self.held);
+            self.core.rollback(&self.consumer, &self.held);
         }
     }
 }
@@ -97,7 +97,7 @@ impl<C: Tickets> Drop for Picked<'_, C> {
     fn drop(&mut self) {
         if !self.kept {
             let ticket = IntervalSet::from(self.ticket..self.ticket + 1);
-            self.core.return_tickets(self.consumer, &ticket);
+            self.core.rollback(self.consumer, &ticket);
         }
     }
 }

@@ -199,7 +199,8 @@ pub(crate) fn message_of(
         BodyForm::Text => {
             let text = std::str::from_utf8(event.body());
             let text = text.map_err(|_| {
-                "its body is not UTF-8, which `body = \"text\"` needs; set `body = \"bytes\"`"
+                "the body of the event is not UTF-8, which `body = \"text\"` needs; set `body = \
+                 \"bytes\"`"
                     .to_owned()
             })?;
             Body::Value(AmqpValue(Value::String(text.to_owned())))

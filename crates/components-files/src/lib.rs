@@ -12,8 +12,13 @@
 pub mod spool_dir;
 pub mod tail_dir;
 
+use std::time::Duration;
+
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Source};
+
+/// Minimum interval between reports of progress.
+const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Every source.
 static SOURCES: &[Entry<dyn Source>] = &[entry::<spool_dir::Config>(), entry::<tail_dir::Config>()];

@@ -21,12 +21,22 @@
 //! | `feed` | sends pieces to the channels that lack them |
 //! | `finish` | renames, moves, deletes, sets aside |
 //! | `known` | positions in the channels, and files that need no check now |
+//! | `progress` | when everything that was in the directory is stored |
 //! | `run` | takes each file through these steps |
 //!
 //! ```text
 //!   list ─► settled ─► open ─► piece ─► channels ─► piece ─► … ─► settled ─► finish ─► forget
 //!                       └────────┴── bad ─► set aside ◄── changed ──┘
 //! ```
+//!
+//! # Progress
+//!
+//! Once every file that a listing found is stored in every channel, the source reports the time
+//! before that listing ([`stored_before`](pipeline::PositionIntake::stored_before)). An unreadable
+//! file, and a file that disappeared after a part of it was read, hold the report back. The
+//! modification time of a pending file would be too late: its first lines are older.
+//!
+//! # Special cases
 //!
 //! Special cases, which `source_anomalies` counts:
 //!
@@ -48,6 +58,7 @@ mod finish;
 mod known;
 mod listing;
 mod mark;
+mod progress;
 mod reading;
 mod run;
 #[cfg(test)]
@@ -113,13 +124,20 @@ impl Source for SpoolDir {
         ResendMode::ByPosition
     }
 
+    fn reports_progress(&self) -> bool {
+        true
+    }
+
     fn batch_bytes(&self) -> u64 {
         self.options.batch_bytes() as u64
     }
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
         if cx.positions.positions(&self.name).is_empty() {
-            let message = "the source has no required channel".to_owned();
+            let message =
+                "the source has no required channel, which stores its position; remove a channel \
+                 from `optional_channels`"
+                    .to_owned();
             return Err(SourceError { class: ErrorClass::Fatal, message, source: None });
         }
         let (disk, options) = (self.env.disk.clone(), self.options.clone());
@@ -142,18 +160,34 @@ fn check(disk: &dyn Disk, options: &Options) -> Result<(), SourceError> {
         source: error.map(Into::into),
     };
     let directory = &options.directory;
-    let unusable =
-        |error| failed(format!("cannot read the directory {}", directory.display()), Some(error));
+    let unusable = |error| {
+        failed(
+            format!(
+                "cannot read the directory {}; create it, or give the user of the agent the right \
+                 to read it",
+                directory.display()
+            ),
+            Some(error),
+        )
+    };
     let stat = disk.stat(directory).map_err(unusable)?;
     if stat.kind != FileKind::Directory {
         return Err(failed(
-            format!("`directory` {} is not a directory", directory.display()),
+            format!("`directory` {} is not a directory; set another path", directory.display()),
             None,
         ));
     }
     if let Completion::Move(to) = &options.completion {
-        let unusable =
-            |error| failed(format!("cannot use the `completed_dir` {}", to.display()), Some(error));
+        let unusable = |error| {
+            failed(
+                format!(
+                    "cannot use the `completed_dir` {}; give the user of the agent the right to \
+                     create and write it",
+                    to.display()
+                ),
+                Some(error),
+            )
+        };
         disk.create_dir_all(to).map_err(unusable)?;
         if disk.stat(to).map_err(unusable)?.device != stat.device {
             let problem = format!(

@@ -146,8 +146,7 @@ use listener::ChangeListener;
 use pace::Pace;
 use tailer::Tailer;
 
-/// Minimum interval between reports of progress.
-const REPORT_INTERVAL: Duration = Duration::from_secs(15);
+use crate::REPORT_INTERVAL;
 
 /// Maximum time to wait for unfinished batches when the source stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
@@ -203,6 +202,10 @@ impl Source for TailDir {
 
     fn resend_mode(&self) -> ResendMode {
         ResendMode::ByPosition
+    }
+
+    fn reports_progress(&self) -> bool {
+        true
     }
 
     fn batch_bytes(&self) -> u64 {

@@ -10,7 +10,6 @@
 //! nothing is written, because a commit message may arrive at any time. [`delivery::sender`]
 //! decides which batches to send, resend or return.
 
-mod authorization;
 mod binding;
 mod config;
 mod connection;

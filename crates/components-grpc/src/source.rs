@@ -164,9 +164,9 @@ impl Source for Grpc {
             warn!(
                 source = %self.name,
                 %address,
-                "any client that reaches this listener can send events, because neither \
+                "any client that can connect to this listener can send events, because neither \
                  `tls.client_ca` nor `tokens_file` is set: set one of them, or ignore this if only \
-                 trusted hosts reach it",
+                 trusted hosts can connect",
             );
         }
         self.listener = Some(listener);

@@ -154,7 +154,7 @@ async fn a_full_channel_is_back_pressure_and_not_a_failure() {
     })
     .await;
     assert_eq!(refused.1.class, ErrorClass::Transient);
-    assert!(refused.1.to_string().contains("has no room"), "{}", refused.1);
+    assert!(refused.1.to_string().contains("is full and accepts no events"), "{}", refused.1);
     memory.room.add_permits(100);
     let mut verdicts = Verdicts::default();
     verdicts.until(&mut *sink, |v| v.stored == set(0..refused.0)).await;

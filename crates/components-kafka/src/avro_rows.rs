@@ -135,7 +135,10 @@ struct AvroRows {
 fn id(event: EventRef<'_>) -> Result<(u32, &[u8]), String> {
     match event.body().split_first_chunk::<PREFIX>() {
         Some(([0, id @ ..], datum)) => Ok((u32::from_be_bytes(*id), datum)),
-        _ => Err("the body does not begin with a byte 0 and the id of a schema".to_owned()),
+        _ => Err("the body does not begin with a byte 0 and the id of a schema, so its producer \
+                  does not use the schema registry; correct the producer, or set `schema` in the \
+                  interceptor"
+            .to_owned()),
     }
 }
 
@@ -179,7 +182,10 @@ fn convert(events: &mut Events, found: Vec<Found>, rejects: &mut Rejects) {
         }));
     }
     for (part, reason) in failed.split(&part_of).into_iter().zip(distinct) {
-        rejects.push(part, "not_a_row", reason);
+        let detail = format!(
+            "the body cannot become a typed row: {reason}; correct its sender or the schema"
+        );
+        rejects.push(part, "not_a_row", &detail);
     }
 }
 
@@ -220,7 +226,9 @@ impl Interceptor for AvroRows {
             Schemas::Stated(schemas) => stated(events, schemas),
             // Never used, because `remote` is. It loses no event.
             Schemas::Registry(_) => {
-                let reason = || Some(Err("the schema registry was not asked".to_owned()));
+                let reason = || {
+                    Some(Err("the schema registry was not asked; report this as a bug".to_owned()))
+                };
                 events.iter().map(|_| reason()).collect()
             }
         };

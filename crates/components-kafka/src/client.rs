@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crypto::Outside;
-use oauth::OAuth;
 use pipeline::{BuildContext, BuildError, Secret};
 use rdkafka::ClientConfig;
 use rdkafka::client::{Client, ClientContext, OAuthToken};
@@ -19,6 +18,7 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::Instant;
+use web::oauth::OAuth;
 
 use crate::kerberos;
 use crate::token::{self, Tokens};

@@ -130,11 +130,16 @@ enum SendError {
     #[error("a message for the topic `{topic}` was not acknowledged: {code}{}", remedy_of(*code))]
     NotAcknowledged { topic: String, code: Code },
     #[error(
-        "a transaction failed at the step \"{step}\", so its events are resent{}",
+        "a transaction failed at the step \"{step}\", so its events are resent; no event is lost \
+         or stored twice{}",
         hint(source)
     )]
     Transaction { step: &'static str, source: KafkaError },
-    #[error("cannot read the ledger (the offset of the consumer group `{id}`){}", pending(source))]
+    #[error(
+        "cannot read the ledger of delivered batches (the offset of the consumer group `{id}`); \
+         batches wait; retrying{}",
+        pending(source)
+    )]
     Ledger { id: String, source: KafkaError },
     #[error(
         "the offset of the group `{id}` is not a ledger of this sink: set `ledger.name` to \
@@ -171,7 +176,7 @@ fn hint(error: &KafkaError) -> &'static str {
 fn pending(error: &KafkaError) -> &'static str {
     if error.rdkafka_error_code() == Some(Code::OperationTimedOut) {
         "; if the brokers are healthy and this continues, a transaction hangs: abort it as \
-         described in the documentation of this sink"
+         described in docs/components/sinks/kafka.md"
     } else {
         ""
     }

@@ -169,7 +169,10 @@ fn ended(stored: Result<Result<(), Refused>, JoinError>) -> Result<(), SourceErr
             Err(SourceError { class: ErrorClass::Blocked, message, source: None })
         }
         Ok(Ok(()) | Err(Refused::Stopping)) => Ok(()),
-        Err(error) => Err(unavailable(format!("the task that stores batches failed: {error}"))),
+        Err(error) => Err(unavailable(format!(
+            "the task that stores batches failed: {error}; the source restarts; report this as a \
+             bug"
+        ))),
     }
 }
 

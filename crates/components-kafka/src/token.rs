@@ -30,8 +30,6 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use oauth::exchange::Failure;
-use oauth::{OAuth, TokenServer};
 use pipeline::{BuildContext, BuildError, Env};
 use rdkafka::ClientContext;
 use rdkafka::bindings::rd_kafka_oauthbearer_set_token;
@@ -43,6 +41,8 @@ use support::causes::chain;
 use thiserror::Error;
 use tls::{SecretFile, SecretFileError};
 use tokio::time::Instant;
+use web::Failure;
+use web::oauth::{OAuth, TokenServer};
 
 use server::Server;
 
@@ -62,7 +62,7 @@ pub(crate) enum TokenError {
     File(#[from] SecretFileError),
     #[error("cannot get a token from the server of `oauth`; check that server and the credentials")]
     Server(#[source] Failure),
-    #[error("the response of the token server of `oauth` {0}")]
+    #[error("the response of the server of `oauth` {0}; check `oauth.url` and the credentials")]
     Given(String),
     #[error(
         "cannot start a thread to request a token from the server of `oauth`; raise the limit of \
@@ -156,7 +156,8 @@ impl Tokens {
                 let cause = chain(&error);
                 tracing::warn!(
                     component,
-                    "cannot get a token to log in to the brokers; retrying: {cause}"
+                    "cannot get a token to log in to the brokers; retrying: {cause}; check \
+                     `token_file` or `oauth`"
                 );
                 Err(Box::new(error))
             }
@@ -267,7 +268,11 @@ pub(crate) fn set<C: ClientContext>(
         return Ok(());
     }
     // The client's error text may contain the token.
-    Err(format!("the Kafka client rejects the token: {code:?}").into())
+    Err(format!(
+        "the Kafka client rejects the token: {code:?}; provide a token in the form of a JWT that \
+         has not expired"
+    )
+    .into())
 }
 
 #[cfg(test)]

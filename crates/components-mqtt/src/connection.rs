@@ -28,7 +28,9 @@ const READ_BYTES: usize = 16 << 10;
 #[derive(Debug, Error)]
 pub(crate) enum MqttError {
     /// The connection failed.
-    #[error("cannot connect to {address}")]
+    #[error(
+        "cannot connect to {address}; check that the broker is running and reachable from this host"
+    )]
     Connect {
         address: Arc<str>,
         #[source]
@@ -41,17 +43,24 @@ pub(crate) enum MqttError {
     #[error("{address} rejects the connection: {code:?}; {help}")]
     Refused { address: Arc<str>, code: ConnectReturnCode, help: &'static str },
     /// The connection broke.
-    #[error("lost the connection to {address}")]
+    #[error(
+        "lost the connection to {address}; reconnecting; messages of QoS 1 and 2 are sent again. \
+         If this repeats, see the log of the broker, and check the network and proxies in between"
+    )]
     Broken {
         address: Arc<str>,
         #[source]
         source: io::Error,
     },
     /// The broker has closed the connection.
-    #[error("{address} closed the connection: {reason}")]
+    #[error("{address} closed the connection: {reason}; reconnecting")]
     Ended { address: Arc<str>, reason: String },
     /// The broker sent an invalid packet, or one over the limit.
-    #[error("cannot process an MQTT packet of {address}: {problem}; reconnecting")]
+    #[error(
+        "cannot process an MQTT packet of {address}: {problem}; reconnecting; messages of QoS 1 \
+         and 2 are sent again. If this repeats, check that `broker.address` is an MQTT broker, and \
+         see its log"
+    )]
     Malformed { address: Arc<str>, problem: String },
     /// The broker has stopped responding.
     #[error(
@@ -60,12 +69,16 @@ pub(crate) enum MqttError {
     )]
     Silent { address: Arc<str>, limit: Duration },
     /// The broker does not accept a message now.
-    #[error("{address} cannot accept a message now, so its batch is resent: {reason}")]
+    #[error(
+        "{address} cannot accept a message now, so its batch is resent: {reason}; no event is \
+         lost. If this lasts, see the log of the broker"
+    )]
     NotTaken { address: Arc<str>, reason: String },
     /// The broker exceeds its limit.
     #[error(
         "{address} sent more than {limit} unacknowledged messages of QoS 2; reconnecting to \
-         receive the others again"
+         receive the others again; no event is lost. If this repeats, lower the number of messages \
+         in flight at the broker"
     )]
     Ahead { address: Arc<str>, limit: usize },
     /// The channels refuse a message permanently.
@@ -216,7 +229,7 @@ impl Connection {
                 let said = it.properties.and_then(|it| it.reason_string);
                 let said =
                     said.map(|said| format!(": {}", said.escape_debug())).unwrap_or_default();
-                let reason = format!("{:?}{said}", it.reason_code);
+                let reason = format!("{:?}{said}; {}", it.reason_code, advice(it.reason_code));
                 Err(MqttError::Ended { address: address(), reason })
             }
             packet => Ok(packet),
@@ -264,7 +277,7 @@ impl Connection {
                     match (read, self.unwritable.take()) {
                         (Ok(0) | Err(_), Some(error)) | (Err(error), None) => Err(error),
                         (Ok(0), None) => {
-                            let reason = "no reason given".to_owned();
+                            let reason = format!("no reason given; {CLIENT_ID}");
                             return Err(MqttError::Ended { address: self.address.clone(), reason });
                         }
                         (Ok(_), unwritable) => {
@@ -329,6 +342,23 @@ impl Connection {
         let kind: String = kind.chars().take_while(char::is_ascii_alphanumeric).collect();
         let problem = format!("unexpected packet `{kind}`");
         MqttError::Malformed { address: self.address.clone(), problem }
+    }
+}
+
+/// Advice for a connection that may have been taken over.
+const CLIENT_ID: &str = "see the log of the broker; if another client connects with the same \
+                         client ID, give each agent its own `broker.client_id`";
+
+/// Returns advice for a connection that the broker has closed.
+fn advice(code: DisconnectReasonCode) -> &'static str {
+    match code {
+        DisconnectReasonCode::SessionTakenOver => {
+            "another client connected with the same client ID: give each agent its own \
+             `broker.client_id`"
+        }
+        DisconnectReasonCode::NotAuthorized => "check the permissions of the client",
+        DisconnectReasonCode::KeepAliveTimeout => "check the network",
+        _ => "see the log of the broker",
     }
 }
 

@@ -201,8 +201,18 @@ impl TopicOfEvent {
                 Piece::Text(text) => topic.push_str(text),
                 Piece::Header(name) => {
                     let value = event.header(name);
-                    let value = value.ok_or_else(|| format!("the event has no header `{name}`"))?;
-                    let wrong = |problem| format!("header `{name}`: {problem}");
+                    let value = value.ok_or_else(|| {
+                        format!(
+                            "the event has no header `{name}`, which `topic` uses; set it with an \
+                             interceptor, or change `topic`"
+                        )
+                    })?;
+                    let wrong = |problem| {
+                        format!(
+                            "header `{name}`: {problem}; change it with an interceptor, or change \
+                             `topic`"
+                        )
+                    };
                     check_topic_text(value).map_err(wrong)?;
                     if topic.is_empty() && value.starts_with('$') {
                         // Some brokers treat these topics as commands; an event must not send any.

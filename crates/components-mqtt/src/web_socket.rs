@@ -23,12 +23,12 @@ use hyper::upgrade::{self, Upgraded};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use pipeline::env::Stream;
-use tls::http::web_socket::Opening;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
+use web::web_socket::Opening;
 
 /// Maximum size of an outgoing frame: servers limit it, some to 64 KiB.
 const SENT_BYTES_MAX: usize = 16 << 10;
@@ -97,7 +97,7 @@ fn broken(error: hyper::Error) -> OpenError {
 fn refusal(status: StatusCode, path: &str) -> OpenError {
     let is_for_now = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
     if status.is_server_error() || is_for_now {
-        let problem = format!("it responded with {status} and did not open a WebSocket");
+        let problem = format!("the server responded with {status} and did not open a WebSocket");
         return OpenError::Broken(io::Error::other(problem));
     }
     OpenError::Refused(format!(

@@ -173,7 +173,7 @@ impl Connection {
                 }
                 Some(Ok(Incoming::Info(_) | Incoming::Ping | Incoming::Pong)) => {}
                 Some(Err(problem)) => return Err(self.ended(problem)),
-                None => return Err(self.ended("the server closed it")),
+                None => return Err(self.ended("the server closed the connection")),
             }
         }
     }
@@ -219,7 +219,7 @@ async fn reading(
                 Ok(Some(Incoming::Pong)) => {}
                 Ok(Some(incoming)) => {
                     if came.send(Ok(incoming)).is_err() {
-                        return "this client closed it".into();
+                        return "this client closed the connection".into();
                     }
                 }
                 Ok(None) => break,
@@ -229,7 +229,7 @@ async fn reading(
         decoder.buffer.reserve(READ_BYTES);
         // The server replies to the PING that `writing` sends.
         match timeout(2 * heartbeat, stream.read_buf(&mut decoder.buffer)).await {
-            Ok(Ok(0)) => return "the server closed it".into(),
+            Ok(Ok(0)) => return "the server closed the connection".into(),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return error.to_string(),
             Err(_) => return format!("no data for {:?}, not even a heartbeat", 2 * heartbeat),
@@ -249,7 +249,7 @@ async fn writing(
         let operations = tokio::select! {
             operations = outgoing.recv() => match operations {
                 Some(operations) => operations,
-                None => return "this client closed it".into(),
+                None => return "this client closed the connection".into(),
             },
             Some(()) = pings.recv() => b"PONG\r\n".to_vec(),
             _ = beat.tick() => b"PING\r\n".to_vec(),

@@ -29,21 +29,25 @@ impl Headers {
         let mut lines = text.split("\r\n");
         let first = lines.next().unwrap_or_default();
         let Some(rest) = first.strip_prefix(VERSION) else {
-            return Err(format!("its headers do not start with `{VERSION}`"));
+            return Err(format!("the headers of the message do not start with `{VERSION}`"));
         };
         let status = match rest.trim() {
             "" => None,
             rest => {
                 let (code, words) = rest.split_once(' ').unwrap_or((rest, ""));
-                let code =
-                    code.parse().map_err(|_| format!("its status `{code}` is not a number"))?;
+                let code = code.parse().map_err(|_| {
+                    format!(
+                        "the status `{code}` of the message is not a number, so the message is not \
+                         from a NATS client"
+                    )
+                })?;
                 Some((code, words.trim().to_owned()))
             }
         };
         let mut all = Vec::new();
         for line in lines.filter(|line| !line.is_empty()) {
             let Some((name, value)) = line.split_once(':') else {
-                return Err(format!("a line of its headers has no colon: `{line}`"));
+                return Err(format!("a header line of the message has no colon: `{line}`"));
             };
             all.push((name.trim().to_owned(), value.trim().to_owned()));
         }
@@ -69,11 +73,14 @@ impl Written {
         if name.is_empty() || !name.chars().all(is_of_name) {
             return Err(format!(
                 "the name of the header `{name}` must have visible ASCII characters only, without \
-                 `:`"
+                 `:`; rename it with an interceptor"
             ));
         }
         if value.contains(['\r', '\n']) {
-            return Err(format!("the value of the header `{name}` contains a line break"));
+            return Err(format!(
+                "the value of the header `{name}` contains a line break; change it with an \
+                 interceptor"
+            ));
         }
         for part in [name, ": ", value, "\r\n"] {
             self.0.push_str(part);

@@ -12,7 +12,9 @@ use tls::SecretFileError;
 #[derive(Debug, Error)]
 pub(crate) enum NatsError {
     /// The connection failed.
-    #[error("cannot connect to {address}")]
+    #[error(
+        "cannot connect to {address}; check that the server is running and reachable from this host"
+    )]
     Connect {
         address: Arc<str>,
         #[source]
@@ -37,10 +39,16 @@ pub(crate) enum NatsError {
     #[error("{address} rejects a message: {words}; check the permissions of the user")]
     NoRight { address: Arc<str>, subject: String, words: String },
     /// The connection has ended.
-    #[error("lost the connection to {address}: {problem}; reconnecting")]
+    #[error(
+        "lost the connection to {address}: {problem}; reconnecting; no event is lost. If this \
+         repeats, see the log of the server, and check the network and proxies in between"
+    )]
     Ended { address: Arc<str>, problem: String },
     /// A stream does not accept a message now.
-    #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]
+    #[error(
+        "{address} cannot accept a message now, so its batch is resent: {problem}; no event is \
+         lost. If this lasts, see the log of the server"
+    )]
     NotTaken { address: Arc<str>, problem: String },
     /// A message cannot become an event, and stays in its stream.
     #[error(

@@ -145,10 +145,7 @@ impl Nats {
         payload_max: u64,
     ) -> (Vec<Outgoing<'a>>, Vec<Refusal>) {
         let (mut messages, mut refused) = (Vec::new(), Vec::new());
-        let of_batch = match batch.envelope.identity {
-            Some(identity) => identity.to_string(),
-            None => format!("{:032x}", u128::from_be_bytes(self.env.entropy.bytes16())),
-        };
+        let of_batch = batch.id_text(&*self.env.entropy);
         for event in batch.iter() {
             let place = event.index();
             let mut refuse = |reason, detail| refused.push(Refusal { place, reason, detail });
@@ -171,8 +168,8 @@ impl Nats {
             let bytes = (headers.len() + body.len()) as u64;
             if bytes > payload_max {
                 let detail = format!(
-                    "its headers and body have {bytes} bytes, over the server's `max_payload` of \
-                     {payload_max}"
+                    "the headers and the body have {bytes} bytes, over the server's `max_payload` \
+                     of {payload_max}; raise it there, and replay the message"
                 );
                 refuse("too_large", detail);
                 continue;

@@ -84,7 +84,7 @@ impl Nats {
             warn!(
                 source = %self.name, %stream, next,
                 "the stream was recreated or has lost messages ({odd}); reading from message \
-                 `next`; unread messages of a recreated stream are lost"
+                 `next`; unread messages of a recreated stream are lost; find out what recreated it"
             );
         }
         if begin.deleted > 0 && !self.options.filter.is_empty() {

@@ -167,7 +167,7 @@ impl Connection {
             let (incoming, _room) = match came {
                 Some(Ok(came)) => came,
                 Some(Err(problem)) => return Err(self.ended(problem)),
-                None => return Err(self.ended("the broker closed it")),
+                None => return Err(self.ended("the broker closed the connection")),
             };
             match incoming {
                 Incoming::Method(_, AMQPClass::Connection(of_connection)) => {
@@ -197,7 +197,7 @@ impl Connection {
                 Err(closed(&self.address, what, close.reply_code, close.reply_text.as_str()))
             }
             // The broker waits for this side to close the stream.
-            OfConnection::CloseOk(_) => Err(self.ended("the broker closed it")),
+            OfConnection::CloseOk(_) => Err(self.ended("the broker closed the connection")),
             OfConnection::Blocked(blocked) => {
                 warn!(
                     broker = %self.address, reason = %blocked.reason,
@@ -269,13 +269,13 @@ async fn reading(
             let room = held.clone().acquire_many_owned(bytes).await;
             let room = room.expect("it is not closed");
             if came.send(Ok((incoming, room))).is_err() {
-                return "this client closed it".into();
+                return "this client closed the connection".into();
             }
         }
         // The broker sends something within half of it. The protocol requires waiting twice as
         // long.
         match timeout(2 * heartbeat, stream.read_buf(&mut decoder.buffer)).await {
-            Ok(Ok(0)) => return "the broker closed it".into(),
+            Ok(Ok(0)) => return "the broker closed the connection".into(),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return error.to_string(),
             Err(_) => return format!("no data for {:?}, not even a heartbeat", 2 * heartbeat),
@@ -304,7 +304,7 @@ async fn writing(
         };
         match written.await {
             Ok(true) => {}
-            Ok(false) => return "this client closed it".into(),
+            Ok(false) => return "this client closed the connection".into(),
             Err(error) => return error.to_string(),
         }
     }

@@ -160,7 +160,7 @@ impl Decoder {
         };
         let mut fixed = payload;
         if fixed.len() < HEADER_BYTES {
-            return Err("the broker sent a truncated header of a message".into());
+            return Err("the broker sent an incomplete header of a message".into());
         }
         let (_class, _weight, length) = (fixed.get_u16(), fixed.get_u16(), fixed.get_u64());
         partial.missing = length;

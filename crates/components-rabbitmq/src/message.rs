@@ -222,7 +222,8 @@ pub(crate) fn properties_of(event: EventRef<'_>, id: &str) -> Result<AMQPPropert
         }
         let short = ShortString::try_new(name).map_err(|_| {
             format!(
-                "the name of a header has {} bytes; AMQP allows at most {NAME_BYTES_MAX}",
+                "the name of a header has {} bytes; AMQP allows at most {NAME_BYTES_MAX}; rename \
+                 or remove it with an interceptor",
                 name.len()
             )
         })?;

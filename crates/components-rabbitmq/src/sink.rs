@@ -136,10 +136,7 @@ impl Rabbit {
     fn messages<'a>(&self, batch: &'a Batch) -> (Vec<Outgoing<'a>>, Vec<Refusal>) {
         let (mut messages, mut refused) = (Vec::new(), Vec::new());
         // It stays the same when the batch is resent: consumers can recognise the copy.
-        let of_batch = match batch.envelope.identity {
-            Some(identity) => identity.to_string(),
-            None => format!("{:032x}", u128::from_be_bytes(self.env.entropy.bytes16())),
-        };
+        let of_batch = batch.id_text(&*self.env.entropy);
         for event in batch.iter() {
             let place = event.index();
             let mut refuse = |reason, detail| refused.push(Refusal { place, reason, detail });
@@ -152,7 +149,11 @@ impl Rabbit {
             };
             let body = event.body();
             if body.len() as u64 > self.message_max {
-                let detail = format!("its body has {} bytes, over `message_max`", body.len());
+                let detail = format!(
+                    "the body has {} bytes, over `message_max`; raise it, or replay the message \
+                     with a larger one",
+                    body.len()
+                );
                 refuse("too_large", detail);
                 continue;
             }

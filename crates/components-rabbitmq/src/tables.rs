@@ -12,14 +12,14 @@ pub(crate) enum Refused {
     Beyond(#[from] Beyond),
     /// A value ends after its container.
     #[error(
-        "an AMQP field table (such as message headers) ends within a value; check the program that \
-         sent the message"
+        "an AMQP field table (such as message headers) ends within a value; correct the program \
+         that wrote it"
     )]
     Cut,
     /// The type is unknown.
     #[error(
         "an AMQP field table (such as message headers) contains a value of the unknown type \
-         0x{0:02x}; check the program that sent the message"
+         0x{0:02x}; correct the program that wrote it"
     )]
     Type(u8),
 }

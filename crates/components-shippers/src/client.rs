@@ -41,13 +41,16 @@ pub(crate) struct Limits {
 #[derive(Debug, Error)]
 pub(crate) enum End {
     /// The connection broke, or ended within a message.
-    #[error("lost the connection to the client; it resends what was not acknowledged")]
+    #[error("lost the connection to the client, which resends unacknowledged events")]
     Broken(#[from] io::Error),
     /// The connection was idle.
     #[error("no data from the client for {0:?} (`idle_timeout`), so its connection is closed")]
     Idle(Duration),
     /// A message or a reply took too long.
-    #[error("receiving a message or sending its response took more than {0:?} (`message_timeout`)")]
+    #[error(
+        "receiving a message or sending its response took more than {0:?} (`message_timeout`); \
+         check the network and the client, or raise the limit"
+    )]
     Slow(Duration),
     /// A message is too large.
     #[error(
@@ -56,7 +59,10 @@ pub(crate) enum End {
     )]
     Large { announced: u64, max: usize },
     /// The bytes are not a valid message.
-    #[error("{0}")]
+    #[error(
+        "cannot read a message of the client: {0}; check the client, and that it uses the protocol \
+         of this source"
+    )]
     Malformed(String),
     /// The client is not permitted to send.
     #[error("{0}")]

@@ -34,7 +34,7 @@ use serde::Deserialize;
 
 use crate::client::{Client, End, Limits};
 use crate::record::Mapping;
-use crate::settings::Shipping;
+use crate::settings::{ANOMALIES, Shipping, TENANTS};
 use chunks::Chunks;
 use connection::Connection;
 use login::Login;
@@ -80,18 +80,13 @@ impl Preset for Shared {
              record as JSON.",
         ),
         ("in_flight_max", "Memory limit of the messages over 64 KiB of all connections."),
-        (
-            "tenants",
-            "Limits for each client: shares, connections, rates, sizes. Messages above a rate wait \
-             unread. A connection above the limit, or with a message above the size, is closed.",
-        ),
+        TENANTS,
     ];
 }
 
 impl Component for Config {
     const KIND: &'static str = "fluent_forward";
-    const ANOMALIES: &[&str] =
-        &["event_divided", "message_refused", "repeated_events", "tls_failed"];
+    const ANOMALIES: &[&str] = ANOMALIES;
     const EXAMPLE: &str = r#"listen = "127.0.0.1:4141""#;
     type Role = dyn Source;
 

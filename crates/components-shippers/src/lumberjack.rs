@@ -30,7 +30,7 @@ use serde::Deserialize;
 
 use crate::client::{Client, End, Limits};
 use crate::record::Mapping;
-use crate::settings::Shipping;
+use crate::settings::{ANOMALIES, Shipping, TENANTS};
 use connection::Connection;
 
 /// Settings of the `lumberjack` source.
@@ -69,18 +69,13 @@ impl Preset for Shared {
         ),
         ("in_flight_max", "Memory limit of the events over 64 KiB of all connections."),
         ("message_timeout", "Timeout for receiving a window, and for sending a response."),
-        (
-            "tenants",
-            "Limits for each client: shares, connections, rates, sizes. Messages above a rate wait \
-             unread. A connection above the limit, or with a message above the size, is closed.",
-        ),
+        TENANTS,
     ];
 }
 
 impl Component for Config {
     const KIND: &'static str = "lumberjack";
-    const ANOMALIES: &[&str] =
-        &["event_divided", "message_refused", "repeated_events", "tls_failed"];
+    const ANOMALIES: &[&str] = ANOMALIES;
     const EXAMPLE: &str = r#"listen = "127.0.0.1:4141""#;
     type Role = dyn Source;
 

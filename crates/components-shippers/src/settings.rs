@@ -11,6 +11,17 @@ use serde::Deserialize;
 use crate::client::{Limits, ROUND};
 use crate::record::Mapping;
 
+/// Anomalies of both sources.
+pub(crate) const ANOMALIES: &[&str] =
+    &["event_divided", "message_refused", "repeated_events", "tls_failed"];
+
+/// Description of a shared setting.
+pub(crate) const TENANTS: (&str, &str) = (
+    "tenants",
+    "Limits for each client: shares, connections, rates, sizes. Messages above a rate wait unread. \
+     A connection above the limit, or with a message above the size, is closed.",
+);
+
 /// Settings of a source for shippers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, bound = "P: Preset")]

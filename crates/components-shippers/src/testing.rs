@@ -1,48 +1,16 @@
 //! Helpers for tests of the sources: a source as a configuration builds it, on loopback, with an
 //! intake that records its batches or has no room.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use kit::testkit::kept::Kept;
 use kit::testkit::running;
 use pipeline::env::Stream;
-use pipeline::{Batch, BatchSize, Component, Intake, IntakeError, Permit, Source, Unreserved};
+use pipeline::{Component, Source};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
-
-/// Records its batches; without room it waits for ever.
-#[derive(Default)]
-pub(crate) struct Kept {
-    batches: Mutex<Vec<Batch>>,
-    pub(crate) is_full: AtomicBool,
-    /// True if batches are not stored yet.
-    pub(crate) is_slow: AtomicBool,
-}
-
-#[async_trait]
-impl Intake for Kept {
-    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
-        while self.is_slow.load(Ordering::SeqCst) {
-            sleep(Duration::from_millis(5)).await;
-        }
-        self.batches.lock().unwrap().push(batch);
-        Ok(())
-    }
-
-    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        if self.is_full.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        Ok(Box::new(Unreserved(self)))
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        Some(8 << 20)
-    }
-}
 
 /// A running source named `in`.
 pub(crate) struct Running {
@@ -52,7 +20,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start<C: Component<Role = dyn Source>>(settings: Value) -> Self {
-        let kept = Arc::new(Kept::default());
+        let kept = Arc::new(Kept::new(8 << 20));
         Self { source: running::Running::start::<C>(settings, kept.clone()).await, kept }
     }
 
@@ -61,9 +29,7 @@ impl Running {
     }
 
     pub(crate) fn bodies(&self) -> Vec<String> {
-        let batches = self.kept.batches.lock().unwrap();
-        let events = batches.iter().flat_map(|batch| batch.iter());
-        events.map(|event| String::from_utf8_lossy(event.body()).into_owned()).collect()
+        self.kept.bodies()
     }
 
     /// Returns the counter of this reason.

@@ -77,7 +77,13 @@ pub const UNAVAILABLE: &[Unavailable] = &[
     },
     Unavailable {
         feature: "process",
-        components: &[("source", "process"), ("interceptor", "process"), ("sink", "process")],
+        components: &[
+            ("source", "process"),
+            ("interceptor", "process"),
+            ("selector", "process"),
+            ("sink", "process"),
+            ("encoder", "process"),
+        ],
     },
     Unavailable {
         feature: "rabbitmq",
@@ -92,6 +98,7 @@ pub const UNAVAILABLE: &[Unavailable] = &[
         feature: "sql",
         components: &[("source", "sql"), ("source", "sql_changes"), ("sink", "sql")],
     },
+    Unavailable { feature: "wasm", components: &[("interceptor", "wasm")] },
 ];
 
 /// Catalogue of a program on a producer.

@@ -37,7 +37,7 @@ pub fn text(path: &Path, most: u64, env: &Env) -> Result<String, String> {
     String::from_utf8(bytes(path, most, env)?).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-        format!("is not UTF-8 in line {line}")
+        format!("is not UTF-8 in line {line}; save the file as UTF-8")
     })
 }
 
@@ -54,7 +54,9 @@ pub fn bytes(path: &Path, most: u64, env: &Env) -> Result<Vec<u8>, String> {
     let file = env.disk.open(path, OpenMode::default()).map_err(cannot)?;
     let length = file.stat().map_err(cannot)?.len;
     if length > most {
-        return Err(format!("has {length} bytes; at most {most} are allowed"));
+        return Err(format!(
+            "has {length} bytes; at most {most} are allowed; name another file, or divide it"
+        ));
     }
     file.read(0, usize::try_from(length).unwrap_or_default()).map_err(cannot)
 }
@@ -73,7 +75,10 @@ pub(crate) fn find(
             let value = env.blocking.variable(name);
             let value = value.map(std::ffi::OsString::into_string).transpose();
             let value = value.map_err(|_| {
-                (Kind::Unresolved, format!("environment variable `{name}` is not UTF-8"))
+                (
+                    Kind::Unresolved,
+                    format!("environment variable `{name}` is not UTF-8; set it to UTF-8 text"),
+                )
             })?;
             match (value, default) {
                 (Some(value), None) => Ok(value),
@@ -124,7 +129,11 @@ pub(crate) fn matching(pattern: &str, directory: &Path, env: &Env) -> Result<Vec
             return Err("`**` is not supported; name each level: `*/*.toml`".to_owned());
         }
         let glob = GlobBuilder::new(part).literal_separator(true).build();
-        let glob = glob.map_err(|error| format!("is not a pattern: {error}"))?.compile_matcher();
+        let glob = glob
+            .map_err(|error| {
+                format!("is not a pattern: {error}; write for example `parts/*.toml`")
+            })?
+            .compile_matcher();
         let wanted = if index + 1 == parts.len() { FileKind::File } else { FileKind::Directory };
         let mut next = Vec::new();
         for base in found {

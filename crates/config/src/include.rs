@@ -47,6 +47,30 @@ pub fn read_text(file: &str, path: &Path, text: &str, env: &Env) -> Result<Setti
     loader.end(root)
 }
 
+/// Merges the tables of a file into `root`, as if `root` included it; the file must not have the
+/// tables `reserved`.
+///
+/// # Errors
+/// Every problem of the file, and each name that both have.
+pub fn merge_file(
+    root: &mut Settings,
+    path: &Path,
+    reserved: &[&str],
+    env: &Env,
+) -> Result<(), ConfigErrors> {
+    let mut loader = Loader::new(env);
+    if let Some(mut part) = loader.file(path, &Place::default()) {
+        for name in reserved {
+            if let Some(table) = part.take(name) {
+                let problem = format!("`{name}` must be in the agent's own file");
+                loader.add(Kind::Invalid, &table.place, problem);
+            }
+        }
+        loader.merge(root, part);
+    }
+    ConfigErrors::check(loader.errors)
+}
+
 /// A file that is being read.
 struct Open {
     /// Without links, to know it by.
@@ -125,13 +149,19 @@ impl<'a> Loader<'a> {
         let problem = if let Some(at) = self.open.iter().position(|open| open.path == path) {
             let names = self.open[at..].iter().map(|open| format!("`{}` → ", open.shown));
             let chain: String = names.collect();
-            format!("files include each other in a circle: {chain}`{shown}`")
+            format!(
+                "files include each other in a circle: {chain}`{shown}`; remove one of these \
+                 includes"
+            )
         } else if let Some(first) = self.seen.get(path) {
-            format!("`{shown}` is included twice; first at {first}")
+            format!("`{shown}` is included twice; first at {first}; remove one")
         } else if self.open.len() > DEPTH_MAX {
-            format!("`{shown}`: includes are nested more than {DEPTH_MAX} deep")
+            format!(
+                "`{shown}`: includes are nested more than {DEPTH_MAX} deep; include the file from \
+                 a file above"
+            )
         } else if self.seen.len() >= FILES_MAX {
-            format!("a configuration must have at most {FILES_MAX} files")
+            format!("a configuration must have at most {FILES_MAX} files; combine some")
         } else {
             // Over the limit of bytes is reported already.
             return self.bytes <= files::CONFIG_BYTES_MAX;
@@ -181,7 +211,8 @@ impl<'a> Loader<'a> {
         if !fits && before <= files::CONFIG_BYTES_MAX {
             let most = files::CONFIG_BYTES_MAX;
             let problem = format!(
-                "a configuration must have at most {most} bytes, including those of included files"
+                "a configuration must have at most {most} bytes, including those of included \
+                 files; divide it among several agents"
             );
             self.add(Kind::Invalid, place, problem);
         }
@@ -325,7 +356,7 @@ impl<'a> Loader<'a> {
 }
 
 fn twice(place: &Place, first: &Place) -> SettingsError {
-    let problem = format!("it is set twice; first at {first}");
+    let problem = format!("is set twice; first at {first}; remove one");
     SettingsError::new(Kind::Duplicate, place.clone(), problem)
 }
 

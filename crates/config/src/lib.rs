@@ -14,6 +14,8 @@
 mod digest;
 mod error;
 mod files;
+mod fleet;
+mod http_url;
 mod include;
 mod plan;
 mod print;
@@ -33,7 +35,8 @@ use pipeline::{Settings, SettingsError};
 
 pub use error::{ConfigError, ConfigErrors};
 pub use files::{CONFIG_BYTES_MAX, bytes as file_bytes, text as file_text};
-pub use include::{read_file, read_text};
+pub use fleet::{FleetSettings, FleetTarget};
+pub use include::{merge_file, read_file, read_text};
 pub use plan::{
     AgentSettings, ChannelPlan, ComponentPlan, FileMode, GroupPlan, Plan, Reload, SourcePlan,
 };

@@ -52,6 +52,9 @@ pub struct AgentSettings {
     /// Traces of sampled batches: a [`TraceSettings`](crate::TraceSettings), which has been read
     /// once. None unless set.
     pub traces: Option<Settings>,
+    /// The fleet server: a [`FleetSettings`](crate::FleetSettings), which has been read once. None
+    /// unless set.
+    pub fleet: Option<Settings>,
     /// The trigger for reading the configuration again.
     pub reload: Reload,
     /// The permissions of files that the agent creates.
@@ -96,6 +99,7 @@ impl AgentSettings {
             ("flume_metrics", self.flume_metrics == other.flume_metrics),
             ("insecure", self.insecure.is_some() == other.insecure.is_some()),
             ("traces", self.traces == other.traces),
+            ("fleet", self.fleet == other.fleet),
             ("reload", self.reload == other.reload),
             ("file_mode", self.file_mode == other.file_mode),
             ("core_dumps", self.core_dumps == other.core_dumps),

@@ -33,6 +33,9 @@ pub fn to_toml(plan: &Plan) -> String {
     if let Some(traces) = &plan.agent.traces {
         agent.insert("traces", inline_value(traces).into());
     }
+    if let Some(fleet) = &plan.agent.fleet {
+        agent.insert("fleet", inline_value(fleet).into());
+    }
     if plan.agent.reload == Reload::Watch {
         agent.insert("reload", "watch".into());
     }

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use tls::ServerTls;
 
 use crate::plan::{ComponentPlan, Plan};
-use crate::{TraceSettings, schema, substitute};
+use crate::{FleetSettings, TraceSettings, schema, substitute};
 
 /// Returns the plan with `***` instead of each secret, or with the reference (`${…}`) if that is
 /// the whole value. The schema of a component marks its secret settings.
@@ -25,6 +25,9 @@ pub fn redacted(plan: &Plan, catalogue: Catalogue) -> Plan {
     }
     if let Some(traces) = &mut plan.agent.traces {
         walk(traces, &schema::plain(TraceSettings::json_schema));
+    }
+    if let Some(fleet) = &mut plan.agent.fleet {
+        walk(fleet, &schema::plain(FleetSettings::json_schema));
     }
     for source in &mut plan.sources {
         mask::<dyn Source>(&mut source.component, catalogue);

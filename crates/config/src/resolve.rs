@@ -46,7 +46,8 @@ pub fn examine(file: &str, mut root: Settings, host: &str) -> (Plan, Vec<ConfigE
     refuse_others(&mut found, &root);
 
     let groups = graph::join(&mut found, sinks, groups);
-    graph::check(&mut found, &sources, &channels, &groups);
+    let may_be_empty = agent.fleet.is_some();
+    graph::check(&mut found, &sources, &channels, &groups, may_be_empty);
     let mut plan = Plan {
         file: file.into(),
         agent,
@@ -241,7 +242,7 @@ impl Named {
         let channel = reference(found, &mut component, "channel");
         let is_wrong = found.errors.len() > before;
         if channel.is_none() && !is_wrong {
-            let problem = "key `channel` is missing: name the channel to empty";
+            let problem = "key `channel` is missing: set it to the channel that the group reads";
             found.add(Kind::Missing, &place, &component.path, problem);
         }
         let before = found.errors.len();

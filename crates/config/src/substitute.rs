@@ -72,7 +72,10 @@ fn parse(inside: &str) -> Result<Reference<'_>, Problem> {
         return Err((Kind::Syntax, problem));
     }
     if default.is_some_and(|default| default.contains("${")) {
-        let problem = format!("the default of `{name}` contains a reference; write plain text");
+        let problem = format!(
+            "the default in `${{{name}:-…}}` contains another `${{…}}`, which is not supported; \
+             write a plain value"
+        );
         return Err((Kind::Syntax, problem));
     }
     Ok(Reference::Variable { name, default })
@@ -153,7 +156,7 @@ mod tests {
             ("${a-b}", "write `${NAME}`"),
             ("${file:}", "`${file:/path}`"),
             ("${env:A}", "write `${NAME}`"),
-            ("${A:-${B}}", "write plain text"),
+            ("${A:-${B}}", "write a plain value"),
         ] {
             let (kind, problem) = shown(text).unwrap_err();
             assert_eq!(kind, Kind::Syntax);

@@ -165,11 +165,11 @@ a.toml:2:2: agnt: unknown key `agnt`; did you mean `agent`?
 a.toml:5:9: agent.grace: expected a duration with its unit, for example \"30s\", found the \
 number `20`
 a.toml:8:13: sources.a.channels: unknown channel `mian`; did you mean `main`?
-a.toml:8:29: sources.a.channels: channel `main` is named twice here
-a.toml:11:11: channels.spare: no source fills this channel: name it in the `channels` \
-of one, or remove it
-a.toml:11:11: channels.spare: no sink empties this channel: name it as the `channel` \
-of one, or remove it
+a.toml:8:29: sources.a.channels: channel `main` is named twice here; remove one
+a.toml:11:11: channels.spare: no source writes to this channel: add it to `channels` of a \
+source, or remove the channel
+a.toml:11:11: channels.spare: no sink reads this channel: set it as `channel` of a sink, or \
+remove the channel
 a.toml:13:8: sinks.one: this sink is not used: give it a `channel`, or name it in a group's `sinks`
 a.toml:17:11: sinks.two.channel: remove `channel`: group `g` of this sink sets it
 a.toml:18:8: sinks.a b: `a b` is not a valid name: at most 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, \
@@ -177,7 +177,7 @@ beginning with a letter or digit
 a.toml:18:8: sinks.a b: key `type` is missing
 a.toml:23:17: groups.g.sinks: unknown sink `tow`; did you mean `two`?
 a.toml:27:10: groups.h.sinks: sink `two` is already in group `g`; a sink can be in only one \
-group, once";
+group, once; remove one of the entries";
     assert_eq!(load_toml(text).unwrap_err().to_string(), expected);
 }
 
@@ -291,11 +291,23 @@ fn shell_syntax_in_the_data_directory_is_refused() {
 #[test]
 fn a_key_or_table_that_is_there_twice_is_named_with_its_first_place() {
     for (first, second, expected) in [
-        ("[agent]\nname = \"a\"\n", "name = \"b\"\n", "`name` is set twice; first in line 2"),
-        ("[sinks.a]\ntype = \"x\"\n", "[sinks.a]\n", "`sinks.a` is set twice; first in line 1"),
-        ("[sinks]\na = { x = 1 }\n", "a = { x = 2 }\n", "`a` is set twice; first in line 2"),
-        ("[agent]\nname = 1\n[other]\nname = 2\n", "name = 3\n", "first in line 4"),
-        ("[agent]\n", "x = { a = 1, a = 2 }\n", "`a` is set twice"),
+        (
+            "[agent]\nname = \"a\"\n",
+            "name = \"b\"\n",
+            "`name` is set twice; first on line 2; remove one",
+        ),
+        (
+            "[sinks.a]\ntype = \"x\"\n",
+            "[sinks.a]\n",
+            "`sinks.a` is set twice; first on line 1; remove one",
+        ),
+        (
+            "[sinks]\na = { x = 1 }\n",
+            "a = { x = 2 }\n",
+            "`a` is set twice; first on line 2; remove one",
+        ),
+        ("[agent]\nname = 1\n[other]\nname = 2\n", "name = 3\n", "first on line 4; remove one"),
+        ("[agent]\n", "x = { a = 1, a = 2 }\n", "`a` is set twice; remove one"),
     ] {
         let text = format!("{first}{second}");
         let error = load_toml(&text).unwrap_err().to_string();

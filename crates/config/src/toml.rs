@@ -62,8 +62,10 @@ impl<'a> Lines<'a> {
         let from = if is_header(here) { 0 } else { own };
         let same = |line: &&str| is_header(line) == is_header(here) && of_line(line) == key;
         match before[from.min(before.len())..].iter().position(same) {
-            Some(at) => format!("`{key}` is set twice; first in line {}", from + at + 1),
-            None => format!("`{key}` is set twice"),
+            Some(at) => {
+                format!("`{key}` is set twice; first on line {}; remove one", from + at + 1)
+            }
+            None => format!("`{key}` is set twice; remove one"),
         }
     }
 

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ClientTls;
 
+use crate::http_url::{HttpUrl, check_tls};
+
 /// Settings of traces.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -68,23 +70,18 @@ impl TraceSettings {
             let example = "write for example \"http://localhost:4318\"";
             BuildError::invalid("url", format!("{problem}; {example}"))
         };
-        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", ""));
-        let (is_tls, port) = match scheme {
-            "http" => (false, 80),
-            "https" => (true, 443),
-            _ => return Err(invalid("must start with `http://` or `https://`")),
-        };
-        let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let url = HttpUrl::new(&self.url);
+        let url = url.ok_or_else(|| invalid("must start with `http://` or `https://`"))?;
+        let HttpUrl { is_tls, host, path } = url;
         if host.contains('@') {
             let problem = "must not contain a user, because URLs are shown in logs; set \
                            `authorization` in `secret_headers` instead";
             return Err(BuildError::invalid("url", problem));
         }
         if path.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace() || !c.is_ascii()) {
-            return Err(invalid("must consist of a host, a port and a path"));
+            return Err(invalid("must contain only a host, a port and a path"));
         }
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-        let address = if has_port { host.to_owned() } else { format!("{host}:{port}") };
+        let address = url.address();
         address::check(&address, "localhost:4318", false).map_err(|problem| invalid(&problem))?;
         let path = format!("{}/v1/traces", path.trim_end_matches('/'));
         Ok(TraceTarget { address, path, is_tls })
@@ -104,12 +101,7 @@ impl TraceSettings {
         if self.timeout.0.is_zero() {
             return Err(BuildError::invalid("timeout", "must be greater than 0"));
         }
-        if self.tls.is_some() && !target.is_tls {
-            let problem = "has an effect only with `https://`; write `https://` in `url`, or \
-                           remove this";
-            return Err(BuildError::invalid("tls", problem));
-        }
-        Ok(())
+        check_tls(self.tls.is_some(), target.is_tls)
     }
 }
 
@@ -142,7 +134,7 @@ mod tests {
             ("grpc://localhost:4317", "must start with `http://`"),
             ("http://", "has no host"),
             ("http://host:0", "has port 0"),
-            ("http://host:4318/?a=b", "must consist of a host"),
+            ("http://host:4318/?a=b", "must contain only a host"),
             ("http://user:secret@host:4318", "set `authorization` in `secret_headers`"),
         ] {
             let error = settings(url).check().unwrap_err();

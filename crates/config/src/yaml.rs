@@ -73,7 +73,8 @@ impl Builder {
                 if self.documents > 1 {
                     return Err(refusal(
                         &place,
-                        "a second document; a file must contain only one".into(),
+                        "a second document; a file must contain only one; move it to a file of its \
+                         own".into(),
                     ));
                 }
             }
@@ -81,7 +82,9 @@ impl Builder {
                 let Some(value) = self.anchors.get(&anchor) else {
                     return Err(refusal(
                         &place,
-                        "an alias must not refer to a value that contains it".into(),
+                        "an alias must not refer to a value that contains it; write the value \
+                         instead"
+                            .into(),
                     ));
                 };
                 self.values += count(value);
@@ -151,7 +154,10 @@ impl Builder {
             return Err(refusal(&place, "a key must be text".into()));
         }
         if self.open.len() >= DEPTH_MAX {
-            return Err(refusal(&place, format!("nested deeper than {DEPTH_MAX} levels")));
+            return Err(refusal(
+                &place,
+                format!("nested deeper than {DEPTH_MAX} levels; correct the indentation"),
+            ));
         }
         // The place of a table that is the value of a key is the place of its key, as in TOML.
         let place = match self.open.last().map(|open| &open.kind) {
@@ -324,7 +330,11 @@ mod tests {
             ("a: 1\na: 2\n", at(2, 1), "key `a` is already set on line 1"),
             ("a:\nb: 1\n", at(1, 2), "key `a` has no value; give one, or remove it"),
             ("a: !x 1\n", at(1, 4), "tags (`!…`) are not supported; remove it"),
-            ("a: 1\n---\nb: 1\n", at(2, 1), "a second document; a file must contain only one"),
+            (
+                "a: 1\n---\nb: 1\n",
+                at(2, 1),
+                "a second document; a file must contain only one; move it to a file of its own",
+            ),
             ("? [a]\n: 1\n", at(1, 3), "a key must be text"),
         ] {
             let error = read(text).unwrap_err();
@@ -337,6 +347,6 @@ mod tests {
     #[test]
     fn nesting_ends_at_a_limit() {
         let error = read(&"[".repeat(DEPTH_MAX + 1)).unwrap_err();
-        assert_eq!(error.problem, "nested deeper than 32 levels");
+        assert_eq!(error.problem, "nested deeper than 32 levels; correct the indentation");
     }
 }

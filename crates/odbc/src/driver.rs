@@ -152,7 +152,9 @@ impl Session {
         let values: Vec<_> = values.iter().map(bound).collect();
         let cursor = self.connection.execute(sql, &values[..], self.limit(limit));
         let cursor = cursor.map_err(|error| to_problem(&error))?;
-        cursor.ok_or_else(|| Problem::new("07005", "the statement returned no result set"))
+        cursor.ok_or_else(|| {
+            Problem::new("07005", "the statement returned no result set; write a SELECT")
+        })
     }
 }
 
@@ -190,7 +192,8 @@ fn to_problem(error: &Error) -> Problem {
         },
         Error::TooLargeValueForBuffer { .. } => Problem::new(
             "22001",
-            "the driver returned a longer value than it declared for the column",
+            "the driver returned a longer value than it declared for the column; cast the column \
+             to a longer type in a `query`",
         ),
         other => Problem::new("HY000", other.to_string()),
     }

@@ -130,7 +130,7 @@ impl Query {
         if found.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("{self}: DNS returned no address"),
+                format!("{self}: DNS returned no address; create the record, or correct the name"),
             ));
         }
         Ok(found)

@@ -28,6 +28,7 @@ mod columns;
 pub mod encoding;
 mod ends;
 mod events;
+mod indexed;
 mod lengths;
 mod limits;
 
@@ -39,10 +40,12 @@ pub use builder::BatchBuilder;
 pub use columns::Values;
 pub use encoding::DecodeError;
 pub use events::{EventRef, Events, Existing};
+pub use indexed::IndexedEvents;
 use lengths::Lengths;
 pub use limits::{BuilderLimits, Excess};
 
 use crate::channel::SourcePosition;
+use crate::env::Entropy;
 use crate::identity::Identity;
 
 /// A group of events with their envelope.
@@ -111,6 +114,15 @@ pub struct BatchSize {
 }
 
 impl Batch {
+    /// Returns the identity as text, which stays the same when the batch is resent; without an
+    /// identity, a random text.
+    pub fn id_text(&self, entropy: &dyn Entropy) -> String {
+        match self.envelope.identity {
+            Some(identity) => identity.to_string(),
+            None => format!("{:032x}", u128::from_be_bytes(entropy.bytes16())),
+        }
+    }
+
     /// Creates a batch of lines in `bodies`, each followed by one LF, including the last one.
     /// `lengths` are the bytes of each line without its LF. Copies no body.
     ///

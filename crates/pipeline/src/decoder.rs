@@ -97,6 +97,36 @@ pub trait Decoder: Send + Sync {
     }
 }
 
+/// A decoder whose messages are files of one format.
+pub trait FileFormat: Send + Sync {
+    /// A file that is being read.
+    type File: FileDecoder + 'static;
+
+    /// Whether it reads text: see [`Decoder::is_text`].
+    const IS_TEXT: bool;
+
+    /// Begins a file; `is_message` if a message contains the whole file.
+    fn begin(&self, is_message: bool) -> Self::File;
+}
+
+impl<T: FileFormat> Decoder for T {
+    fn decode(
+        &self,
+        message: &Message<'_>,
+        events: &mut BatchBuilder,
+    ) -> Result<(), MalformedMessage> {
+        decode_message(self.begin(true), message, events)
+    }
+
+    fn is_text(&self) -> bool {
+        T::IS_TEXT
+    }
+
+    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
+        Some(Box::new(self.begin(false)))
+    }
+}
+
 /// A file that is read at any place. Reading blocks.
 pub trait Parts: Send + Sync {
     /// Its length in bytes.

@@ -9,12 +9,17 @@
 //! encoder may hold bytes back until a block is full. Therefore a file can be split only by
 //! finishing it, and no part of an unfinished file may be read.
 //!
+//! An encoder outside this process can fail: [`Encoder::remote`]. A sink drops a file that cannot
+//! be continued, and writes its batches again.
+//!
 //! [`Encoder::unwritable`] finds events that can never be written in a form by looking only at the
 //! events. Events that it accepts can always be encoded.
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::batch::{EventRef, Events};
+use crate::sink::SinkError;
 use crate::statistics::FileEnd;
 use crate::table_form::TableForm;
 
@@ -129,8 +134,36 @@ pub trait Encoder: Send + Sync {
         None
     }
 
+    /// Returns the encoder outside this process that makes the files instead of
+    /// [`begin`](Self::begin). Sinks that do not support it reject it when they are built.
+    fn remote(&self) -> Option<&dyn RemoteEncoder> {
+        None
+    }
+
     /// Begins a file.
     fn begin(&self) -> Box<dyn FileEncoder>;
+}
+
+/// An encoder outside this process.
+pub trait RemoteEncoder: Send + Sync {
+    /// Begins a file.
+    fn begin(&self) -> Box<dyn RemoteFile>;
+}
+
+/// The form of one file, made outside this process. After an error the file cannot be continued.
+#[async_trait]
+pub trait RemoteFile: Send {
+    /// As [`FileEncoder::encode`].
+    ///
+    /// # Errors
+    /// The encoder has failed.
+    async fn encode(&mut self, events: &Events) -> Result<Bytes, SinkError>;
+
+    /// As [`FileEncoder::finish`].
+    ///
+    /// # Errors
+    /// The encoder has failed.
+    async fn finish(&mut self) -> Result<Bytes, SinkError>;
 }
 
 /// The form of one file that is being written.

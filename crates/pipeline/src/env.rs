@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub use disk::{
     Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenDirectory, OpenMode, Space, is_full,
@@ -58,7 +59,34 @@ impl fmt::Debug for Env {
     }
 }
 
+/// A moment by the wall clock and by the monotonic one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// In milliseconds since 1970.
+    pub wall_ms: i64,
+    /// The monotonic time.
+    pub at: Instant,
+}
+
+impl Moment {
+    /// Minimum step that counts. A smaller one is within the accuracy of clocks that NTP adjusts.
+    pub const STEP_MIN_MS: i64 = 1_000;
+
+    /// Returns whether the wall clock has stepped back between this moment and `now`.
+    pub fn is_before_step(self, now: Self) -> bool {
+        let since = now.at.saturating_duration_since(self.at).as_millis();
+        let since = i64::try_from(since).unwrap_or(i64::MAX);
+        now.wall_ms.saturating_sub(self.wall_ms) < since.saturating_sub(Self::STEP_MIN_MS)
+    }
+}
+
 impl Env {
+    /// This moment.
+    pub fn moment(&self) -> Moment {
+        let wall_ms = i64::try_from(unix_millis(self.clock.now())).unwrap_or(i64::MAX);
+        Moment { wall_ms, at: Instant::now() }
+    }
+
     /// Runs blocking work off the reactor and waits for its result. The work runs to its end even
     /// if the future is dropped.
     ///

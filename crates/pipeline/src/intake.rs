@@ -17,12 +17,14 @@ use tokio::time::Instant;
 
 use crate::batch::{Batch, BatchSize};
 use crate::channel::ChannelError;
+use crate::env::Moment;
 use crate::error::{Classify, ErrorClass};
 use crate::floors::Floors;
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
 use crate::ledgers::LedgerState;
 use crate::routing::Routing;
+use crate::selector::SelectorError;
 
 /// The path from a source into its channels: interceptors, selector, one put for each channel.
 ///
@@ -101,10 +103,10 @@ pub trait PositionIntake: Intake {
         false
     }
 
-    /// Records that everything that the source could read before this time, in milliseconds since
-    /// 1970, is in every required channel. A source with such knowledge calls it from time to time,
-    /// also while it is idle; without it, the agent reports no progress.
-    fn stored_before(&self, _time_ms: i64) {}
+    /// Records that everything that the source could read before this moment is in every required
+    /// channel. A source with such knowledge calls it from time to time, also while it is idle;
+    /// without it, the agent reports no progress.
+    fn stored_before(&self, _moment: Moment) {}
 }
 
 /// Held by the put that may request room now; the next put gets it when it is dropped.
@@ -184,8 +186,19 @@ pub trait RelayIntake: Intake {
 pub struct Reached {
     /// The host of the agent with the sources.
     pub host: Arc<str>,
-    /// The time, in milliseconds since 1970 by the clock of that host.
+    /// The time, in milliseconds since 1970 by the clock of that host; 0 if nothing is known yet.
     pub before: i64,
+    /// Sources that cannot report, or that an operator has stopped: the time does not advance
+    /// while there is one. Empty if there is none.
+    pub held_by: Arc<str>,
+}
+
+impl Reached {
+    /// Returns whether it replaces another report of its origin, whichever arrived first: the later
+    /// time does, and of equal times the one that names more.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        (self.before, &self.held_by) > (other.before, &other.held_by)
+    }
 }
 
 /// Nothing leaves a channel, because all sinks of one of its groups fail.
@@ -262,7 +275,10 @@ pub enum IntakeError {
     #[error("cannot store the batch in its channel")]
     Channel(#[from] ChannelError),
     /// Some of the required channels that the batch was put into stored it, and some did not.
-    #[error("not every required channel has stored the batch; the source retries in the others")]
+    #[error(
+        "not every required channel has stored the batch; the source retries in the others; no \
+         event is lost"
+    )]
     Partly {
         /// What they lack.
         rest: Box<Rest>,
@@ -273,8 +289,9 @@ pub enum IntakeError {
     /// An interceptor rejected events of the batch, and they cannot be stored among the dead
     /// letters; nothing of the batch is in a channel.
     #[error(
-        "cannot store rejected events as dead letters, so their batch waits at its source: drop or \
-         replay dead letters with `aqueduct dlq`, or raise `dead_letters.capacity`"
+        "cannot store rejected events as dead letters, so their batch waits at its source: run \
+         `aqueduct dlq replay ADDRESS` or `aqueduct dlq drop ADDRESS --yes` (ADDRESS is \
+         `agent.admin`), or raise `dead_letters.capacity`"
     )]
     DeadLetters(#[source] ChannelError),
     /// An interceptor has no result for the batch; nothing of it is in a channel.
@@ -287,6 +304,9 @@ pub enum IntakeError {
         /// Its error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The selector has no result for the batch; nothing of it is in a channel.
+    #[error("the selector cannot process the batch, which the source retries: {0}")]
+    Selector(SelectorError),
     /// The agent is stopping.
     #[error("the agent is stopping and accepts no events; send them again later")]
     Stopping,
@@ -297,9 +317,10 @@ impl Classify for IntakeError {
         match self {
             Self::Channel(source) | Self::Partly { source, .. } => source.class(),
             // Too large for the dead letters: there is no other place, so it waits at its source.
-            Self::DeadLetters(_) | Self::Interceptor { .. } | Self::Stopping => {
-                ErrorClass::Transient
-            }
+            Self::DeadLetters(_)
+            | Self::Interceptor { .. }
+            | Self::Selector(_)
+            | Self::Stopping => ErrorClass::Transient,
         }
     }
 }

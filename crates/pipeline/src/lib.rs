@@ -74,7 +74,7 @@ pub mod units;
 pub use account::{Account, AccountError, LetterCount, LetterCounts};
 pub use batch::{
     Batch, BatchBuilder, BatchSize, BuilderLimits, DecodeError, Envelope, EventRef, Events, Excess,
-    Existing, Values,
+    Existing, IndexedEvents, Values,
 };
 pub use catalogue::{Catalogue, Group, Listed, Role, Unavailable};
 pub use channel::{
@@ -84,10 +84,12 @@ pub use channel::{
 pub use component::{BuildContext, BuildError, Choice, Component, Entry};
 pub use condition::Condition;
 pub use decoder::{
-    Decoder, Deferred, FileDecoder, FileError, FindEvent, MalformedMessage, Message, OneByOne,
-    Parts, PartsDecoder, Piece, PieceLimits, decode_message,
+    Decoder, Deferred, FileDecoder, FileError, FileFormat, FindEvent, MalformedMessage, Message,
+    OneByOne, Parts, PartsDecoder, Piece, PieceLimits, decode_message,
 };
-pub use encoder::{Codec, Compressor, Encoder, FileEncoder, FileKind, Unwritable};
+pub use encoder::{
+    Codec, Compressor, Encoder, FileEncoder, FileKind, RemoteEncoder, RemoteFile, Unwritable,
+};
 pub use env::Env;
 pub use error::{Classify, ErrorClass};
 pub use extensions::Extensions;
@@ -106,7 +108,7 @@ pub use plain_text::{PlainAddress, PlainText};
 pub use processor::{Failure, MemberView, Report, SeatView, Selection, SinkProcessor};
 pub use resource::Resource;
 pub use routing::Routing;
-pub use selector::{ChannelSelector, FreeChoice, RequiredChannels};
+pub use selector::{ChannelSelector, FreeChoice, RemoteSelector, RequiredChannels, SelectorError};
 
 pub use secret::Secret;
 pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};

@@ -1,5 +1,7 @@
 //! The channel selector: decides which events go to which of a source's channels.
 
+use async_trait::async_trait;
+
 use crate::batch::Events;
 
 /// Decides which channels get which events.
@@ -42,6 +44,11 @@ pub trait ChannelSelector: Send + Sync {
     /// With a [free choice](Self::free_choice) it returns the events that each channel would get.
     fn select(&self, events: &Events) -> Vec<Option<Events>>;
 
+    /// Returns the selector outside this process that decides instead of [`select`](Self::select).
+    fn remote(&self) -> Option<&dyn RemoteSelector> {
+        None
+    }
+
     /// Returns the function that chooses one of the required channels for a whole batch,
     /// independently of its events. The other required channels get no part of it; optional ones
     /// get their part. Only sources that never resend support it:
@@ -68,6 +75,22 @@ pub trait ChannelSelector: Send + Sync {
     /// Describes the rule: equal functions of the events must have equal texts. `channels` names
     /// the datasets downstream of each channel, in any order.
     fn routing_rule(&self, channels: &[Vec<String>]) -> String;
+}
+
+/// Why a selector outside this process has no result.
+pub type SelectorError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A selector outside this process. It can be unreachable, and then the whole batch fails.
+#[async_trait]
+pub trait RemoteSelector: Send + Sync {
+    /// As [`ChannelSelector::select`].
+    ///
+    /// # Errors
+    /// There is no result for the whole batch. No channel gets any of it, and its source retries.
+    async fn select(&self, events: &Events) -> Result<Vec<Option<Events>>, SelectorError>;
+
+    /// As [`RemoteInterceptor::has_effect`](crate::RemoteInterceptor::has_effect).
+    fn has_effect(&self) -> bool;
 }
 
 /// Chooses one of the required channels for each batch, independently of its events.

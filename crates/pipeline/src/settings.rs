@@ -317,14 +317,17 @@ pub fn unknown(what: &str, found: &str, expected: &[&str]) -> String {
         None if expected.is_empty() => {
             format!("unknown {what} `{found}`; no {what} is allowed here")
         }
-        None => {
-            let shown = expected.iter().take(LISTED_MAX);
-            let list = shown.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            match expected.len().saturating_sub(LISTED_MAX) {
-                0 => format!("unknown {what} `{found}`; known: {list}"),
-                more => format!("unknown {what} `{found}`; known: {list} and {more} more"),
-            }
-        }
+        None => format!("unknown {what} `{found}`; known: {}", listed(expected)),
+    }
+}
+
+/// `` `a`, `b`, `c` ``, at most [`LISTED_MAX`] names.
+fn listed(names: &[&str]) -> String {
+    let shown = names.iter().take(LISTED_MAX);
+    let list = shown.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(LISTED_MAX) {
+        0 => list,
+        more => format!("{list} and {more} more"),
     }
 }
 

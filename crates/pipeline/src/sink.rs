@@ -165,7 +165,8 @@ pub trait Sink: Send {
     async fn settled(&mut self) -> Settlement;
 
     /// Asks the sink to settle all its batches now, without waiting for its roll or its window;
-    /// settlements arrive through [`Sink::settled`] as usual. Called when the agent stops.
+    /// settlements arrive through [`Sink::settled`] as usual. Called when the agent stops, and when
+    /// no source fills the channel any more; further batches may follow.
     fn flush(&mut self) {}
 
     /// Stops: the channel will offer unsettled batches again. Removes staged files, closes

@@ -2,6 +2,19 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
+/// A directory that is not complete, because edges have not reported yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incomplete {
+    /// The directory, below the prefix of the dataset.
+    pub directory: String,
+    /// Names of the edges.
+    pub waits_for: String,
+    /// When it could have been complete at the earliest.
+    pub since: Instant,
+}
+
 /// The status of a sink. All fields are optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SinkStatus {
@@ -13,6 +26,8 @@ pub struct SinkStatus {
     pub peer: Option<String>,
     /// A problem that does not prevent delivery, in a sentence.
     pub trouble: Option<String>,
+    /// The oldest incomplete directory.
+    pub incomplete: Option<Incomplete>,
 }
 
 /// A place for a [`SinkStatus`]: the sink writes it, status pages read it at any time, also while
@@ -46,6 +61,11 @@ impl SinkBoard {
     /// This does not work, although events are delivered; `None`: it works.
     pub fn set_trouble(&self, what: Option<String>) {
         self.status().trouble = what;
+    }
+
+    /// Sets the oldest incomplete directory; `None` if no directory waits for edges.
+    pub fn set_incomplete(&self, oldest: Option<Incomplete>) {
+        self.status().incomplete = oldest;
     }
 
     /// As it is now.

@@ -79,6 +79,12 @@ pub trait Source: Send {
         ResendMode::ByPosition
     }
 
+    /// Returns whether it reports its progress by [`PositionIntake::stored_before`]. Another source
+    /// that creates batches holds the reports of its channels back.
+    fn reports_progress(&self) -> bool {
+        false
+    }
+
     /// Returns the resources that it uses exclusively.
     fn resources(&self) -> Vec<Resource> {
         Vec::new()

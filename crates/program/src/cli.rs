@@ -9,6 +9,7 @@ mod health;
 mod log_fields;
 mod log_filter;
 mod logging;
+mod server;
 mod startup;
 
 use std::ffi::OsString;
@@ -25,12 +26,14 @@ use pipeline::{Catalogue, Env, SettingsError};
 pub use collector::CollectorArgs;
 pub use edge::EdgeArgs;
 pub use logging::LogFormat;
+pub use server::serve;
 pub use startup::begin;
 
 use health::HealthArgs;
 
 use agent::{AgentError, Draft, checked};
-use control::configuration::Reread;
+use control::configuration::{Managed, Reread};
+use control::fleet::files;
 use support::causes::chain;
 
 use crate::{RunError, Watch};
@@ -173,7 +176,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
     let common = args.common();
     let again = args.clone();
-    let reread: Reread = Arc::new(move |env| plan(&again, env));
+    let reread: Reread = Arc::new(move |env, managed| plan_with(&again, managed, env));
     let reread = common.config.is_some().then_some(reread);
     let draft = |env: &Env| plan(args, env);
     launch(common.log_format, common.print_config, catalogue, draft, reread)
@@ -253,7 +256,10 @@ fn work(run: impl Future<Output = Result<(), RunError>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            print_line(&format!("cannot start threads: {error}"));
+            print_line(&format!(
+                "cannot start the threads of the agent: {error}; raise the limit of processes \
+                 (`ulimit -u`, TasksMax= of systemd)"
+            ));
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
@@ -277,6 +283,10 @@ fn work(run: impl Future<Output = Result<(), RunError>>) -> ExitCode {
 /// # Errors
 /// The file cannot be read, or is not of its format.
 pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Draft, ConfigErrors> {
+    plan_with(args, Managed::InForce, env)
+}
+
+fn plan_with<A: AgentArgs>(args: &A, managed: Managed, env: &Env) -> Result<Draft, ConfigErrors> {
     let common = args.common();
     let (file, mut settings) = match &common.config {
         Some(path) => (path.display().to_string(), read(path, env)?),
@@ -297,6 +307,9 @@ pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Draft, ConfigErrors> {
     // With a file, the flag applies only to `--admin`; without `--admin` it is rejected.
     if common.insecure && is_table && (common.admin.is_some() || common.config.is_some()) {
         set_agent(&mut settings, "insecure", Settings::new(Value::Flag(true)));
+    }
+    if let Some(path) = files::path(&settings, managed, env) {
+        config::merge_file(&mut settings, &path, &["agent"], env)?;
     }
     Ok(config::examine(&file, settings, &env.host))
 }
@@ -321,7 +334,7 @@ pub fn read_stdin(format: &str, env: &Env) -> Result<Settings, ConfigErrors> {
     let mut text = String::new();
     let most = CONFIG_BYTES_MAX + 1;
     let read = io::stdin().lock().take(most).read_to_string(&mut text);
-    read.map_err(|error| refused(format!("standard input cannot be read: {error}")))?;
+    read.map_err(|error| refused(format!("standard input cannot be read: {error}; pass a file")))?;
     if text.len() as u64 == most {
         let problem = format!("a configuration must have at most {CONFIG_BYTES_MAX} bytes");
         return Err(refused(problem).into());

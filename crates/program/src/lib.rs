@@ -38,6 +38,7 @@ use agent::{AgentError, DataDir, limits, opening, resends, scrape, status};
 use config::Plan;
 use control::audit::Audit;
 use control::configuration::{Configuration, Reread};
+use control::fleet::{self, FleetError};
 use control::held;
 use control::monitor::{Monitor, Seen};
 use control::reload::{Reloader, Reloads};
@@ -63,11 +64,17 @@ pub enum RunError {
     /// An admin listener cannot be opened.
     #[error(transparent)]
     Admin(#[from] ListenError),
+    /// The fleet server cannot be used.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
     /// Signals cannot be caught.
     #[error("cannot register signal handlers, so the program exits; check `ulimit -n`")]
     Signals(#[source] std::io::Error),
     /// A second signal requested an immediate end.
-    #[error("stopped by a second signal; events that were not stored are reread or resent")]
+    #[error(
+        "stopped by a second signal; events that were not stored are reread or resent; no action \
+         needed"
+    )]
     Interrupted,
 }
 
@@ -75,7 +82,7 @@ pub enum RunError {
 const RELOAD: &str = "SIGHUP";
 
 /// Interval of checks of a watched agent.
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs `plan` until a signal or a permanent failure stops it. `reread` reads the configuration
 /// again: for a reload, and for the live page, which shows changes.
@@ -315,6 +322,8 @@ impl Agent {
             live: Live::default(),
         });
         admin.serve(&pages);
+        // The task ends with `stopping`.
+        fleet::start(&monitor, &reloads, started_ms, stopping.clone()).await?;
         Ok(Self {
             monitor: monitor.clone(),
             running,

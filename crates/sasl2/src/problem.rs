@@ -92,7 +92,7 @@ const WITHOUT_KEYTAB: &[(&str, &str)] = &[("", NOTHING)];
 const CHANGED: &str =
     "the key was changed at the KDC: export a new file for `sasl.kerberos.keytab`, {keytab}";
 const LACKING: &str = "`sasl.kerberos.keytab`, {keytab}, has no key of `sasl.kerberos.principal`, \
-     {principal}: compare with `klist -k`";
+     {principal}: compare with `klist -k {keytab}`";
 const NOTHING: &str = "set `sasl.kerberos.principal` and `sasl.kerberos.keytab` to get and renew \
                        tickets automatically; or provide a ticket cache (KRB5CCNAME) or a keytab \
                        (KRB5_CLIENT_KTNAME)";

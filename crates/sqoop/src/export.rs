@@ -122,7 +122,7 @@ fn check_staging(given: &Given, (staging, table): (Option<&String>, &str), notes
         notes.refuse("--staging-table", text);
     }
     if staging.is_some_and(|staging| staging == table) {
-        notes.refuse("--staging-table", "must differ from --table");
+        notes.refuse("--staging-table", "must name another table than --table");
     }
     if given.has("clear-staging-table") && staging.is_none() {
         notes.refuse("--clear-staging-table", "needs --staging-table");
@@ -238,8 +238,8 @@ impl Export {
     /// not.
     pub fn note_on(&self, notes: &mut Notes) {
         if self.staging.is_some() {
-            let text = "an agent runs forever, so it never moves the rows: remove it, or run \
-                        `aqueduct export`";
+            let text = "an agent runs forever, so it never moves the rows: remove the option, or \
+                        run `aqueduct export` with the same options";
             notes.refuse("--staging-table", text);
         }
         let is_named = self.packed.is_some() || self.sequence == Some(Sequence::Rows);

@@ -88,7 +88,10 @@ impl Files {
         only(given, "optionally-enclosed-by", '"', notes);
         let null = null(given, notes);
         if null.contains([delimiter, '"', '\n', '\r']) {
-            notes.refuse("--null-string", "contains a delimiter, a quote or a line end");
+            notes.refuse(
+                "--null-string",
+                "must not contain a delimiter, a quote or a line end: use another text",
+            );
         }
         Self { form, delimiter, null, codec }
     }
@@ -134,19 +137,21 @@ fn null(given: &Given, notes: &mut Notes) -> String {
     match (text, other) {
         (Some(text), Some(other)) => {
             if text != other {
-                let problem = "NULL has one text for all columns; give --null-string and \
-                               --null-non-string the same value";
+                let problem = "Aqueduct writes NULL as the same text in all columns; give \
+                               --null-string and --null-non-string the same value";
                 notes.refuse("--null-string", problem);
             }
             text
         }
         (Some(one), None) | (None, Some(one)) => {
             if one != "null" {
-                let option =
-                    if given.has("null-string") { "--null-string" } else { "--null-non-string" };
+                let (option, other, kind) = match given.has("null-string") {
+                    true => ("--null-string", "--null-non-string", "other than text"),
+                    false => ("--null-non-string", "--null-string", "of text"),
+                };
                 let text = format!(
-                    "`{one}` is NULL in all columns; in Sqoop the columns of the other kind have \
-                     `null`"
+                    "`{one}` is written for NULL in all columns; Sqoop writes `null` in columns \
+                     {kind}, because {other} is not set"
                 );
                 notes.add(Outcome::Differs, option, text);
             }
@@ -174,9 +179,13 @@ fn codec(given: &Given, form: &Form, notes: &mut Notes) -> Option<(&'static str,
         (Form::Avro(_), Some((name, _))) => ["deflate", "snappy"].contains(&name),
     };
     if !fits {
-        let others =
-            if matches!(form, Form::Avro(_)) { "deflate or snappy" } else { "gzip or snappy" };
-        let text = format!("`{wanted}` is not supported for this file format: use {others}");
+        let (format, known) = match form {
+            Form::Text => ("text", "gzip, deflate, bzip2, snappy, lz4 or zstd"),
+            Form::Sequence => ("SequenceFiles", "gzip, deflate, snappy, lz4 or zstd"),
+            Form::Parquet(_) => ("Parquet", "gzip, snappy or zstd"),
+            Form::Avro(_) => ("Avro", "deflate or snappy"),
+        };
+        let text = format!("`{wanted}` is not supported for {format}: use {known}");
         notes.refuse("--compression-codec", text);
     }
     found

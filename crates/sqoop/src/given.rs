@@ -36,7 +36,11 @@ impl Given {
             }
             let Some(name) = argument.strip_prefix('-') else {
                 // It may be part of a password.
-                notes.refuse("arguments", "a value has no option before it");
+                notes.refuse(
+                    "arguments",
+                    "a value without an option before it (not shown, because it may be a \
+                     password): remove it, or quote the value that it belongs to",
+                );
                 continue;
             };
             let name = name.strip_prefix('-').unwrap_or(name);
@@ -49,7 +53,7 @@ impl Given {
                 None => (name, None),
             };
             let Some(row) = options::find(name) else {
-                notes.refuse(&format!("--{name}"), "not an option of Sqoop 1.4.7");
+                notes.refuse(&format!("--{name}"), "not an option of Sqoop 1.4.7; remove it");
                 continue;
             };
             let value = match (row.takes, attached) {
@@ -58,7 +62,7 @@ impl Given {
                 (true, None) => match rest.next() {
                     Some(value) => value.clone(),
                     None => {
-                        notes.refuse(&format!("--{name}"), "needs a value");
+                        notes.refuse(&format!("--{name}"), "needs a value after it");
                         continue;
                     }
                 },
@@ -66,7 +70,8 @@ impl Given {
             match row.name {
                 "D" => self.property(&value),
                 "options-file" if depth >= DEPTH_MAX => {
-                    notes.refuse("--options-file", "option files are nested too deeply");
+                    let text = format!("option files are nested more than {DEPTH_MAX} deep");
+                    notes.refuse("--options-file", text);
                 }
                 "options-file" => match world.file(&value) {
                     Ok(text) => self.add(&arguments_of(&text), world, notes, depth + 1),
@@ -137,7 +142,7 @@ impl Given {
                 Answer::Differs(text) => notes.add(Outcome::Differs, &option, text),
                 Answer::Ignored(text) => notes.add(Outcome::Ignored, &option, text),
                 Answer::Refused(text) => notes.refuse(&option, text),
-                Answer::Export(..) => notes.refuse(&option, "only for `export`"),
+                Answer::Export(..) => notes.refuse(&option, "only for `export`: remove it"),
             }
         }
         self.note_properties(notes);

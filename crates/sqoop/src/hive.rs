@@ -39,7 +39,10 @@ impl Hive {
         if !given.has("hive-import") {
             for option in ["hive-table", "hive-database", "hive-partition-key"] {
                 if given.has(option) {
-                    notes.refuse(&format!("--{option}"), "no effect without --hive-import");
+                    notes.refuse(
+                        &format!("--{option}"),
+                        "no effect without --hive-import: add that option, or remove this one",
+                    );
                 }
             }
             return None;

@@ -212,7 +212,8 @@ impl Import {
         if self.lacks_columns() {
             notes.refuse(
                 "--as-parquetfile",
-                "the conversion does not query the database: set the columns in the configuration",
+                "the conversion does not query the database: run `aqueduct import` with the same \
+                 options, which does",
             );
         }
         if self.lacks_schema() {
@@ -221,13 +222,13 @@ impl Import {
             notes.refuse("--as-avrodatafile", text);
         }
         if self.hive.is_some() {
-            let text = "an agent does not create this table: remove it, and run `aqueduct import` \
-                        with it, or set `hive` in the sink for a directory of each day";
+            let text = "an agent does not create this Hive table: run `aqueduct import` with the \
+                        same options, or remove the option and set `hive` in the sink";
             notes.refuse("--hive-import", text);
         }
         if self.checks_sums {
-            let text = "an agent runs forever, so it never compares the rows: remove it, or run \
-                        `aqueduct import`";
+            let text = "an agent runs forever, so it never compares the rows: remove the option, \
+                        or run `aqueduct import` with the same options";
             notes.refuse("--checksum", text);
         }
         if self.mode == Mode::Full {
@@ -353,7 +354,10 @@ fn incremental(given: &Given, notes: &mut Notes) -> (Mode, Option<String>, Optio
     }
     let last = given.get("last-value").map(str::to_owned);
     if last.as_ref().is_some_and(|last| last.contains(['\\', '\0', '\n'])) {
-        notes.refuse("--last-value", "contains a backslash or a line end");
+        notes.refuse(
+            "--last-value",
+            "must not contain a backslash or a line end: correct the value",
+        );
     }
     (mode, column, last)
 }

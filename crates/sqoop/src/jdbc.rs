@@ -62,7 +62,9 @@ pub(crate) fn place(url: &str) -> Result<Place, String> {
                  `odbc:Driver={{name}};Server=host;…`, in a program that is built with ODBC \
                  (docs/components/sources/sql.md)"
             ),
-            "hsqldb" | "derby" | "h2" => format!("`{name}` is not supported"),
+            "hsqldb" | "derby" | "h2" => {
+                format!("the database `{name}` is not supported; {FORMS} for another database")
+            }
             _ => FORMS.to_owned(),
         });
     }

@@ -119,13 +119,16 @@ pub fn translate(call: &Call, world: &dyn World) -> (Option<Task>, Notes) {
         }
         tool => {
             let text = match tool {
-                "merge" => "files are not merged: readers take the latest row of a key",
+                "merge" => "files are not merged: let queries select the latest row of each key",
                 "metastore" => "not needed: data directories store the positions",
                 "codegen" => "not needed: Aqueduct generates no code",
                 "create-hive-table" => {
                     "the `hdfs` sink creates the table: set `create = true` in its table `hive`"
                 }
-                _ => "unknown tool of Sqoop",
+                _ => {
+                    "not a supported tool of Sqoop; known: import, import-all-tables, export, \
+                     eval, list-tables, list-databases, job"
+                }
             };
             notes.add(Outcome::Refused, tool, text);
             None

@@ -58,9 +58,9 @@ impl Notes {
         let text = match tool {
             "import-all-tables" => {
                 "the conversion does not query the database: write one call of `import` for each \
-                 table, or run `aqueduct sqoop import-all-tables`"
+                 table, or run `aqueduct sqoop import-all-tables` with the same options"
             }
-            _ => "no configuration does this: run it with `aqueduct sqoop`",
+            _ => "no configuration does this: run the same call with `aqueduct sqoop`",
         };
         self.refuse(tool, text);
     }

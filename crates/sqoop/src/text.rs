@@ -162,12 +162,7 @@ impl Import {
         set(out, "url", &quoted(&self.url));
         set(out, "channel", &quoted(name));
         self.put_form(out);
-        // The end of an import is not waited for longer than this.
-        let roll = match layout {
-            Layout::Once(_) => "{ age_max = \"10m\", idle_max = \"3s\" }",
-            Layout::On(_) => "{ age_max = \"10m\", idle_max = \"1m\" }",
-        };
-        set(out, "roll", roll);
+        set(out, "roll", "{ age_max = \"10m\", idle_max = \"1m\" }");
         text
     }
 

@@ -205,8 +205,9 @@ impl FileSystem for Hdfs {
             let reader = self.client.read(path).await?;
             let length = reader.file_length();
             if length > READ_BYTES_MAX {
-                let problem =
-                    format!("the file has {length} bytes, but the limit is {READ_BYTES_MAX}");
+                let problem = format!(
+                    "the file has {length} bytes, but the limit for this file is {READ_BYTES_MAX}"
+                );
                 return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, problem).into());
             }
             reader.read_range(0, length).await

@@ -77,7 +77,10 @@ impl StoreUrl {
                 return Err(unusable("write file with three slashes, as in file:///data/logs"));
             }
             Scheme::Hdfs | Scheme::Viewfs if authority.is_empty() => {
-                return Err(unusable("the host or name service is missing"));
+                return Err(unusable(
+                    "the host or name service is missing; write hdfs://namenode:8020/path, or \
+                     hdfs://NAMESERVICE/path",
+                ));
             }
             Scheme::Webhdfs | Scheme::Swebhdfs if !names_a_port(authority) => {
                 return Err(unusable(
@@ -101,10 +104,12 @@ impl StoreUrl {
         }
         let path = path.trim_end_matches('/');
         if path.is_empty() {
-            return Err(unusable("the path is missing"));
+            return Err(unusable("the path is missing; append one, such as /logs"));
         }
         if path.split('/').skip(1).any(|name| matches!(name, "" | "." | "..")) {
-            return Err(unusable("the path contains an empty name, `.` or `..`"));
+            return Err(unusable(
+                "the path contains an empty name, `.` or `..`; write it without them",
+            ));
         }
         Ok(Self { scheme, authority: authority.into(), path: path.into() })
     }

@@ -110,6 +110,9 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("table_identity_unchecked", "a table with another identity is not touched"),
     ("table_number_unchecked", "a table without the number, or with a smaller one, is not touched"),
     ("table_record_not_read_twice", "before the first commit the record is read after the table"),
+    // `crates/iceberg/src/manifest/merge/tests.rs`
+    ("merged_manifests_stay", "a merged manifest replaces the manifests that it merges"),
+    ("merged_files_are_new", "files of a merged manifest keep their snapshot and sequence number"),
     // `crates/kit/tests/consume/planted.rs`
     ("consume_acknowledged_before_stored", "a message is acknowledged when it is stored"),
     ("consume_acknowledgement_forgotten", "each message that is stored is acknowledged"),
@@ -152,6 +155,9 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("complete_old_epoch_ignored", "batches of earlier starts count as well"),
     ("complete_silent_not_expected", "an edge with batches that never reports is expected"),
     ("complete_future_trusted", "a time in the future counts as the time of its arrival"),
+    ("complete_removed_source_kept", "a source that a reload removes no longer counts"),
+    ("complete_stopped_source_ignored", "a source that an operator stops holds its last time"),
+    ("complete_left_edge_never_returns", "an edge that left is expected after its next sign"),
     ("complete_late_not_recorded", "a file of a later entry than its receipt is late"),
     ("complete_stepped_clock_kept", "a clock that steps back withdraws the report of its edge"),
     // `crates/components-process/src/tests/planted.rs`
@@ -159,7 +165,15 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("plugin_outcomes_unchecked", "a sink has one outcome for each event"),
     ("plugin_kept_after_fault", "a plug-in is restarted after an unusable answer"),
     ("plugin_delivered_forgotten", "a sink gets no event again that it has delivered"),
+    ("plugin_file_continued_elsewhere", "only the process that began a file continues it"),
+    ("plugin_choices_unchecked", "a selector has one choice for each event"),
     ("plugin_position_unchecked", "the position of a source moves with its events"),
+    // `crates/components-wasm/src/tests/planted.rs`
+    ("wasm_answer_unchecked", "a call of a module returns the number of its events"),
+    ("wasm_writes_of_fault_applied", "nothing of a call that has failed remains"),
+    ("wasm_index_unchecked", "a module names an event of its batch"),
+    ("wasm_memory_unlimited", "a module that needs too much memory is stopped"),
+    ("wasm_repeated_not_counted", "a value counts for each event that gets it"),
     // `crates/agent/src/traces/planted.rs`
     ("trace_last_not_counted", "a span that is given up at the end is counted"),
     ("trace_attempts_joined", "each attempt of a batch has spans of its own"),

@@ -110,7 +110,7 @@ async fn tap_follows_a_restarted_part_and_ends_when_it_is_removed() {
             break gone;
         }
     };
-    assert_eq!(gone, "`main` no longer exists");
+    assert_eq!(gone, "`main` no longer exists; a reload removed it");
     reader.end().await;
 }
 

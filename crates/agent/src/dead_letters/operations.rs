@@ -199,26 +199,28 @@ impl<'a> Letters<'a> {
         }
         if nameless > 0 {
             done.problems.push(format!(
-                "cannot put {} back: they come from a channel without identities, so their \
-                 events would be repeated; print them with `aqueduct dlq show`",
+                "cannot replay {}: they come from a channel without identities, so their events \
+                 would be stored twice; print them with `aqueduct dlq show DATA_DIR`",
                 words::count(nameless, "letter"),
             ));
         }
         if rejected > 0 {
             done.problems.push(format!(
-                "cannot put {} back: an interceptor rejected them before a channel stored them. \
-                 Correct the interceptor, print the letters with `aqueduct dlq show --format \
-                 json`, send them to a source again, and drop them with `aqueduct dlq drop \
-                 --source NAME --yes`",
+                "cannot replay {}: an interceptor rejected them before a channel stored them. \
+                 Correct the interceptor, print the letters with `aqueduct dlq show DATA_DIR \
+                 --format json`, send them to a source again, and drop them with `aqueduct dlq \
+                 drop DATA_DIR --source NAME --yes`",
                 words::count(rejected, "letter"),
             ));
         }
         if closed > 0 {
             done.problems.push(format!(
-                "cannot put {} back, refused as epoch_closed: another copy of this data \
+                "cannot replay {}, which were rejected as epoch_closed: another copy of this data \
                  directory (a backup, a clone) is in use. If the events were written after the \
-                 copy was made, put them back with `--new-identity`. If the copy has delivered \
-                 them, drop them with `aqueduct dlq drop`, or they are stored twice",
+                 copy was made, replay them with `aqueduct dlq replay DATA_DIR --reason \
+                 epoch_closed --new-identity`. If the copy has delivered them, drop them with \
+                 `aqueduct dlq drop DATA_DIR --reason epoch_closed --yes`; if you replay these, \
+                 they are stored twice",
                 words::count(closed, "letter"),
             ));
         }

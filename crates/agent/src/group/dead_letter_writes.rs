@@ -173,7 +173,8 @@ async fn write(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sen
                 failure_log.count(now);
                 if let Some((failures, lasts)) = failure_log.should_log(now, &error) {
                     warn!(channel = from.channel, %error, failures, lasts_seconds = seconds(lasts),
-                        "cannot store a dead letter; its batch waits in the channel; retrying");
+                        "cannot store a dead letter; its batch waits in the channel; retrying; fix \
+                         the cause in `error`");
                 }
             }
         }

@@ -173,7 +173,10 @@ impl Group {
         if self.held.batches.len() < HELD_MAX {
             return true;
         }
-        let cause = format!("{HELD_MAX} batches are larger than `message_max` of the next agents");
+        let cause = format!(
+            "{HELD_MAX} batches are larger than `message_max` of the next agents; raise it in \
+             their sources `grpc`"
+        );
         self.outlet.set_failing(&self.name, cause.into(), Instant::now());
         if !std::mem::replace(&mut self.held.is_crowded, true) {
             warn!(

@@ -11,18 +11,19 @@
 //! While it is closed its settlements still count: batches that the next hop had stored before may
 //! be delivered, or offered again after the resend timeout.
 
+mod handle;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use peers::{NextHop, Seat, discovery};
 use pipeline::{
-    DedupeScope, Env, Failure, IntervalSet, Outage, Outcome, SeatView, Settlement, Sink, SinkError,
-    Taken,
+    DedupeScope, Env, Failure, IntervalSet, Outcome, SeatView, Settlement, Sink, SinkError, Taken,
 };
 use support::backoff::jittered;
 use support::causes::chain;
 use support::failure_log::{FailureLog, millis, seconds};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +33,7 @@ use super::dead_letter_writes::Written;
 use super::failover;
 use super::tally::Sent;
 use crate::health::ComponentHealth;
+pub(super) use handle::Handle;
 
 /// Number of batches that wait for a sink, so that it finds the next one ready.
 const QUEUE_BATCHES: usize = 2;
@@ -53,69 +55,6 @@ pub(super) enum Event {
     Settled(usize, Settlement),
     /// The end of a letter of some batch.
     Written(Written),
-}
-
-/// The group's end of a member.
-pub(super) struct Handle {
-    name: Arc<str>,
-    queue: mpsc::Sender<Taken>,
-    unacknowledged_bytes: Arc<AtomicU64>,
-    proves: bool,
-    seat: Option<SeatView>,
-    next_hop: Option<NextHop>,
-}
-
-impl Handle {
-    /// Returns the state that the next agent reports, if any.
-    pub(super) fn next_hop(&self) -> Option<&NextHop> {
-        self.next_hop.as_ref()
-    }
-
-    /// Returns `true` if the next agent reports that it cannot store its batches.
-    pub(super) fn is_unable(&self) -> bool {
-        self.next_hop.as_ref().is_some_and(NextHop::is_unable)
-    }
-
-    /// Returns the reason why the next agent cannot store, as it reports.
-    pub(super) fn outage(&self) -> Option<Outage> {
-        self.next_hop.as_ref().and_then(NextHop::unable)
-    }
-
-    /// Its seat, as it was before the first change.
-    pub(super) fn seat(&self) -> Option<SeatView> {
-        self.seat
-    }
-
-    /// Name of the sink.
-    pub(super) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// Returns `true` if the sink soon reports what it has stored.
-    pub(super) fn proves(&self) -> bool {
-        self.proves
-    }
-
-    /// Returns `true` if a batch would be accepted immediately.
-    pub(super) fn has_room(&self) -> bool {
-        self.queue.capacity() > 0
-    }
-
-    /// Bytes that the sink has taken over and not stored anywhere.
-    pub(super) fn unacknowledged_bytes(&self) -> u64 {
-        self.unacknowledged_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Waits for room; `false` when the member has ended. Cancel safe.
-    pub(super) async fn wait_for_room(&self) -> bool {
-        self.queue.reserve().await.is_ok()
-    }
-
-    /// Sends a batch; there must be room, as reported by [`Handle::wait_for_room`].
-    pub(super) fn send(&self, taken: Taken) {
-        // A member ends only after its group has stopped sending.
-        self.queue.try_send(taken).expect("the group is the only one that fills the queue");
-    }
 }
 
 /// The state of the member task in addition to its sink.
@@ -178,10 +117,19 @@ pub(super) fn spawn(
         tasks.spawn(failover::watch(hop, shared.index, shared.events.clone(), end.clone()));
     }
     let health = shared.health.clone();
-    let (trouble, flushed) = (FailureLog::default(), false);
-    let member = MemberTask { sink, seat, shared, batches, gauge, failure_log: trouble, flushed };
+    let flush = Arc::new(Notify::new());
+    let member = MemberTask {
+        sink,
+        seat,
+        shared,
+        batches,
+        flush: flush.clone(),
+        gauge,
+        failure_log: FailureLog::default(),
+        flushed: false,
+    };
     tasks.spawn(health.watch(member.run(stop, end)));
-    Handle { name, queue, unacknowledged_bytes, proves, seat: view, next_hop }
+    Handle { name, queue, flush, unacknowledged_bytes, proves, seat: view, next_hop }
 }
 
 /// The reason why a sink gets no more batches.
@@ -197,9 +145,12 @@ struct MemberTask {
     seat: Option<(Seat, SeatView)>,
     shared: Shared,
     batches: mpsc::Receiver<Taken>,
+    /// No more batches are expected soon.
+    flush: Arc<Notify>,
     gauge: Arc<AtomicU64>,
     /// Failures since the sink last stored or delivered something.
     failure_log: FailureLog,
+    /// The sink was flushed because the group stops.
     flushed: bool,
 }
 
@@ -290,6 +241,7 @@ impl MemberTask {
                     self.shared.sent.events.inc_by(events);
                     self.shared.sent.bytes.inc_by(bytes);
                 }
+                () = self.flush.notified() => self.sink.flush(),
             }
             self.gauge.store(self.sink.unacknowledged_bytes(), Ordering::Relaxed);
         }
@@ -343,7 +295,7 @@ impl MemberTask {
             warn!(
                 %sink, %class, error = %text, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause), pause_max_ms = millis(limit),
-                "sink failed; its events wait in the channel; retrying",
+                "sink failed; its events wait in the channel; retrying; fix the cause in `error`",
             );
         }
         if !is_leaving {

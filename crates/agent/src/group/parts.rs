@@ -5,7 +5,7 @@ use std::sync::Arc;
 use metrics::Metrics;
 use peers::{OutletBoard, Seat};
 use pipeline::{Channel, Sink, SinkProcessor, Traces};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::view::{Passed, Question};
 use crate::dead_letters::DeadLetters;
@@ -61,4 +61,6 @@ pub(crate) struct GroupParts {
     pub(crate) traces: Traces,
     /// Queries about its state.
     pub(crate) questions: mpsc::Receiver<Question>,
+    /// Asks its sinks to settle the batches that they hold.
+    pub(crate) flush: Arc<Notify>,
 }

@@ -147,6 +147,7 @@ struct Bench {
     group: tokio::task::JoinHandle<()>,
     directory: tempfile::TempDir,
     questions: mpsc::Sender<Question>,
+    flush: Arc<Notify>,
 }
 
 fn built<C: Component>(settings: &serde_json::Value, cx: &BuildContext) -> Box<C::Role> {
@@ -217,6 +218,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
     let letters = DeadLetters::new(letters, directory.path(), &env, &metrics);
     let dead_letters = Arc::new(letters);
     let (questions, asked) = mpsc::channel(1);
+    let flush = Arc::<Notify>::default();
     let parts = GroupParts {
         name: "group".into(),
         channel: channel.clone(),
@@ -232,10 +234,11 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
         tap: crate::tap::Point::default(),
         traces: pipeline::Traces::default(),
         questions: asked,
+        flush: flush.clone(),
     };
     let stop = CancellationToken::new();
     let group = tokio::spawn(run(parts, stop.clone(), Duration::from_secs(20)));
-    Bench { channel, dead_letters, metrics, stop, group, directory, questions }
+    Bench { channel, dead_letters, metrics, stop, group, directory, questions, flush }
 }
 
 impl Bench {
@@ -345,6 +348,7 @@ async fn a_sink_that_failed_gets_one_batch_and_no_other_before_that_is_stored() 
 
 mod asked;
 mod equation;
+mod flushed;
 mod held;
 mod letters;
 mod logged;

@@ -70,7 +70,7 @@ impl Route {
     /// Runs interceptors and selector.
     ///
     /// # Errors
-    /// An interceptor outside this process has no result.
+    /// An interceptor or the selector is outside this process and has no result.
     pub(super) async fn route(&self, batch: Batch) -> Result<Routed, IntakeError> {
         let Batch { envelope, mut events } = batch;
         let mut rejected = Vec::new();
@@ -86,7 +86,10 @@ impl Route {
             }
             rejected.extend(rejects.into_iter().map(|reject| (kind.clone(), reject)));
         }
-        let mut parts = self.selector.select(&events);
+        let mut parts = match self.selector.remote() {
+            None => self.selector.select(&events),
+            Some(remote) => remote.select(&events).await.map_err(IntakeError::Selector)?,
+        };
         parts.resize(self.channels, None);
         let part = |events: Option<_>| Batch {
             envelope: envelope.clone(),

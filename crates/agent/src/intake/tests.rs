@@ -8,6 +8,7 @@
 
 mod choices;
 mod names;
+mod progress;
 mod rest;
 mod traced;
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{AbsentParts, Parts, Prepared, Running, StartContext, Tasks};
+use super::{AbsentParts, Parts, Prepared, Running, SourceHandle, StartContext, Tasks};
 use crate::built::{BuiltGroup, BuiltSource};
 use crate::held::Part;
+use crate::intake::AgentIntake;
 use crate::topology::Topology;
 
 /// The reason for senders and pages why a channel with a held group does not deliver.
-const HELD: &str = "an operator has stopped it; `aqueduct start` starts it again";
+const HELD: &str = "an operator has stopped the sink group; start it with `aqueduct start ADDRESS \
+                    --group NAME` (ADDRESS is `agent.admin` of its agent)";
 
 impl Tasks {
     /// Starts no task; ends when the previous tasks have ended.
@@ -21,6 +23,17 @@ impl Tasks {
             self.spawn(async move { before.wait().await });
         }
         self.ask();
+    }
+}
+
+impl SourceHandle {
+    /// Once it has ended, its channels no longer wait for its reports, except those of `successor`.
+    fn leave_progress(&self, successor: Option<Arc<AgentIntake>>) {
+        let (ended, intake) = (self.tasks.ended(), self.intake.clone());
+        tokio::spawn(async move {
+            ended.wait().await;
+            intake.leave_progress(successor.as_deref());
+        });
     }
 }
 
@@ -53,9 +66,16 @@ impl Running {
         around.health.forget_source(&built.name, &around.metrics);
         let old = self.parts().sources.get(&built.name).map(|old| old.tasks.ended());
         let (name, handle) = Prepared::new(built, topology, component_health, around).held(old);
+        self.put_source(name, handle);
+    }
+
+    /// Replaces the handle of a source, whose totals still count.
+    pub(super) fn put_source(&self, name: Arc<str>, handle: SourceHandle) {
+        let handle = Arc::new(handle);
         self.change(|parts| {
-            if let Some(old) = parts.sources.insert(name, Arc::new(handle)) {
+            if let Some(old) = parts.sources.insert(name, handle.clone()) {
                 old.intake.flow().add_to(&mut parts.past);
+                old.leave_progress(Some(handle.intake.clone()));
             }
         });
     }
@@ -110,6 +130,10 @@ impl Running {
                     && let Some(handle) = parts.sources.remove(name)
                 {
                     handle.intake.flow().add_to(&mut parts.past);
+                    // A configured source, which the agent stops, may have unread lines.
+                    if !has_source(name) {
+                        handle.leave_progress(None);
+                    }
                 }
             }
             let stopped = parts.groups.iter().filter(|(_, handle)| handle.is_stopped());

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use metrics::Metrics;
+use peers::progress::Role;
 use pipeline::{Backlog, Channel, Env, ResendMode, Source, SourceError};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +46,8 @@ pub struct Prepared {
     handle: SourceHandle,
     source: Box<dyn Source>,
     runner: source::Runner,
+    /// How it takes part in the reports of its channels, if it does.
+    role: Option<Role>,
 }
 
 impl Prepared {
@@ -65,9 +68,9 @@ impl Prepared {
             built.routing,
             around.metrics.clone(),
         ));
-        if built.source.resend_mode() != ResendMode::ByIdentity {
-            intake.expect_progress();
-        }
+        let role = if built.source.reports_progress() { Role::Reports } else { Role::Silent };
+        // Relays create no batches of their own.
+        let role = (built.source.resend_mode() != ResendMode::ByIdentity).then_some(role);
         let channels = built.required.iter().chain(&built.optional);
         let handle = SourceHandle {
             kind: built.kind,
@@ -93,7 +96,14 @@ impl Prepared {
             health: around.health.clone(),
             metrics: around.metrics.clone(),
         };
-        Self { name: built.name, handle, source: built.source, runner }
+        Self { name: built.name, handle, source: built.source, runner, role }
+    }
+
+    /// Announces on the boards of its channels that it creates batches there.
+    pub(super) fn expect_progress(&self) {
+        if let Some(role) = self.role {
+            self.handle.intake.expect_progress(role);
+        }
     }
 
     /// Its name.
@@ -112,6 +122,10 @@ impl Prepared {
     /// Returns only its handle: its tasks are only the end of its predecessor.
     pub(super) fn held(self, before: Option<TaskTracker>) -> (Arc<str>, SourceHandle) {
         self.handle.tasks.hold(before);
+        if self.role.is_some() {
+            self.handle.intake.expect_progress(Role::Stopped);
+            self.handle.intake.report_progress();
+        }
         (self.name, self.handle)
     }
 
@@ -121,7 +135,8 @@ impl Prepared {
         is_open: bool,
         before: Option<TaskTracker>,
     ) -> (Arc<str>, SourceHandle) {
-        let Self { name, handle, source, runner } = self;
+        self.expect_progress();
+        let Self { name, handle, source, runner, .. } = self;
         let stop = handle.tasks.stop.clone();
         let component_health = handle.component_health.clone();
         let agreeing = handle.intake.clone().merge_committed(stop.clone());
@@ -170,6 +185,7 @@ impl Running {
             tap: Point::default(),
             opened: channel.boards.opened.clone(),
             questions,
+            flush: Arc::new(Notify::new()),
             waits: Mutex::default(),
             tasks: Tasks::default(),
         };
@@ -189,6 +205,7 @@ impl Running {
             tap,
             traces: channel.boards.traces.clone(),
             questions: asked,
+            flush: handle.flush.clone(),
         };
         let (stop, opened) = (handle.tasks.stop.clone(), handle.opened.clone());
         let grace = around.grace;

@@ -13,9 +13,9 @@ use tokio::time::{Duration, Instant};
 use super::outlook::Outlook;
 use super::{
     AGENT, AgentStatus, CertificateStatus, ChangeBoard, ChannelStatus, Conservation,
-    DeadLetterStatus, FilesStatus, Finding, Flow, GroupStatus, HeldStatus, LatencyStatus,
-    MemberStatus, RefusedStatus, SenderStatus, Snapshot, SourceStatus, State, Throughput,
-    UnableStatus, Verdict,
+    DeadLetterStatus, FilesStatus, Finding, Flow, GroupStatus, HeldStatus, IncompleteStatus,
+    LatencyStatus, MemberStatus, RefusedStatus, SenderStatus, Snapshot, SourceStatus, State,
+    Throughput, UnableStatus, Verdict,
 };
 use crate::dead_letters::DeadLetters;
 use crate::group::{GroupView, MemberPart, OutflowPart};
@@ -155,7 +155,7 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
             None => State::Starting,
         },
         (State::Running, Some((channel, since))) => State::Waiting {
-            waits_for: format!("room in channel `{channel}`"),
+            waits_for: format!("free capacity in channel `{channel}`"),
             since_seconds_ago: ago(now, since),
         },
         (state, _) => state,
@@ -291,7 +291,9 @@ impl Views {
                 status.members = members.collect();
             }
             Some(Answer::Busy) => {
-                let waits_for = "a response from its task".to_owned();
+                let waits_for = "its own task, which does not respond; restart the agent if this \
+                                 lasts"
+                    .to_owned();
                 status.state = State::Waiting { waits_for, since_seconds_ago: 0.0 };
             }
             Some(Answer::NotBegun(why)) => status.state = waits_for_opening(&status.channel, why),
@@ -324,6 +326,11 @@ impl Views {
             last_commit: part.sink.last_commit.clone(),
             peer: part.sink.peer.clone(),
             trouble: part.sink.trouble.clone(),
+            incomplete: part.sink.incomplete.as_ref().map(|oldest| IncompleteStatus {
+                directory: oldest.directory.clone(),
+                waits_for: oldest.waits_for.clone(),
+                since_seconds_ago: ago(self.now, oldest.since),
+            }),
             unable: part.unable.as_ref().map(|outage| UnableStatus {
                 since_seconds_ago: ago(self.now, outage.since),
                 cause: outage.cause.to_string(),

@@ -1,47 +1,48 @@
-//! Requests to the receiver, over one connection that is opened on demand.
+//! Requests to the receiver.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use config::TraceTarget;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use pipeline::BuildError;
 use serde_json::Value;
 use thiserror::Error;
-use tls::Dialer;
+use web::{Cause, Client, Connector, Lost, exchange};
 
 /// Bytes of an answer that are looked at.
 const ANSWER_MAX: usize = 64 << 10;
-
-/// Characters of an answer that are shown.
-const SHOWN_MAX: usize = 200;
 
 /// Why spans were not taken.
 #[derive(Debug, Error)]
 pub(super) enum PostError {
     /// Connecting failed.
-    #[error("cannot connect to {address}")]
+    #[error("cannot connect to {address}; check that it is running and reachable from this host")]
     Connect {
         address: String,
         #[source]
-        source: std::io::Error,
+        source: Cause,
     },
     /// The connection broke before the answer.
-    #[error("lost the connection to {address} before the response; the spans are sent again")]
+    #[error(
+        "lost the connection to {address} before the response; the spans are sent again; see the \
+         log of that server"
+    )]
     Broken {
         address: String,
         #[source]
-        source: hyper::Error,
+        source: Cause,
     },
     /// There was no answer in time.
-    #[error("no response within {} s; the spans are sent again", .0.as_secs_f64())]
+    #[error(
+        "no response within {} s; the spans are sent again; check that server and the network",
+        .0.as_secs_f64()
+    )]
     Late(Duration),
     /// The server responded with an error status.
-    #[error("{address} answered {status}: {text}")]
+    #[error("{address} answered {status}: {text}; see the log of that server")]
     Status { address: String, status: StatusCode, text: String, retry_after: Option<Duration> },
 }
 
@@ -65,82 +66,44 @@ impl PostError {
 
 /// Sends requests.
 pub(super) struct Post {
-    dialer: Dialer,
+    client: Client,
     address: String,
-    path: Uri,
+    uri: Uri,
     headers: HeaderMap,
-    connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Post {
-    /// To this receiver, with these headers.
+    /// Creates a client of this receiver, with these headers.
     pub(super) fn new(
-        dialer: Dialer,
+        connector: &Connector,
         target: TraceTarget,
         mut headers: HeaderMap,
     ) -> Result<Self, BuildError> {
-        let TraceTarget { address, path, .. } = target;
-        let path = path.parse().map_err(|error| BuildError::invalid("url", error))?;
-        let host = HeaderValue::from_str(&address);
-        headers.insert(HOST, host.map_err(|error| BuildError::invalid("url", error))?);
+        let TraceTarget { address, path, is_tls } = target;
+        let scheme = if is_tls { "https" } else { "http" };
+        let uri = format!("{scheme}://{address}{path}").parse();
+        let uri = uri.map_err(|error| BuildError::invalid("url", error))?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(Self { dialer, address, path, headers, connection: None })
+        Ok(Self { client: connector.client(), address, uri, headers })
     }
 
     /// Sends one request; returns how many of its spans the receiver has rejected.
-    pub(super) async fn send(&mut self, body: Bytes) -> Result<u64, PostError> {
-        // If an idle connection is broken, the next request fails.
-        if let Some(connection) = self.connection.take().filter(|it| !it.is_closed())
-            && let Ok(answered) = self.exchange(connection, body.clone()).await
-        {
-            return answered;
-        }
-        let connect = |source| PostError::Connect { address: self.address.clone(), source };
-        let stream = self.dialer.connect(&self.address).await.map_err(connect)?;
-        let broken = |source| PostError::Broken { address: self.address.clone(), source };
-        let (connection, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        tokio::spawn(async move {
-            // The request reports a broken connection.
-            let _ = driver.await;
-        });
-        let address = self.address.clone();
-        let exchanged = self.exchange(connection, body).await;
-        exchanged.map_err(|source| PostError::Broken { address, source })?
-    }
-
-    /// Sends one request and returns its answer; `Err`: the connection broke.
-    async fn exchange(
-        &mut self,
-        mut connection: SendRequest<Full<Bytes>>,
-        body: Bytes,
-    ) -> Result<Result<u64, PostError>, hyper::Error> {
-        connection.ready().await?;
+    pub(super) async fn send(&self, body: Bytes) -> Result<u64, PostError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.path.clone();
+        *request.uri_mut() = self.uri.clone();
         request.headers_mut().clone_from(&self.headers);
-        let (head, body) = connection.send_request(request).await?.into_parts();
-        let Ok(body) = Limited::new(body, ANSWER_MAX).collect().await else {
-            // The rest of the answer is not needed, and the connection cannot be reused.
-            return Ok(self.judged(&head, &[]));
+        let address = self.address.clone();
+        let reply = match exchange(&self.client, request, ANSWER_MAX).await {
+            Ok(reply) => reply,
+            Err(Lost::Connect(source)) => return Err(PostError::Connect { address, source }),
+            Err(Lost::Broken(source)) => return Err(PostError::Broken { address, source }),
         };
-        self.connection = Some(connection);
-        Ok(self.judged(&head, &body.to_bytes()))
-    }
-
-    fn judged(&self, head: &hyper::http::response::Parts, body: &[u8]) -> Result<u64, PostError> {
-        if head.status.is_success() {
-            return Ok(refused(body));
+        let (status, text, retry_after) = (reply.head.status, reply.text(), reply.retry_after());
+        match status.is_success() {
+            true => Ok(refused(&reply.body)),
+            false => Err(PostError::Status { address, status, text, retry_after }),
         }
-        let text = String::from_utf8_lossy(body);
-        let text = text.chars().take(SHOWN_MAX).map(|c| if c.is_control() { ' ' } else { c });
-        let seconds = head.headers.get(RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
-        Err(PostError::Status {
-            address: self.address.clone(),
-            status: head.status,
-            text: text.collect(),
-            retry_after: seconds.map(Duration::from_secs),
-        })
     }
 }
 

@@ -33,6 +33,7 @@ use tokio::time::{Instant, timeout};
 use self::batches::{Batches, SOURCE};
 use self::report::Report;
 use super::{Keys, context};
+use crate::runtime::{self, NoThreads};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -119,16 +120,13 @@ enum ImportError {
          let it deliver, stop it, and run this command again to resume"
     )]
     Full { imported: u64, left: u64 },
+    #[error(transparent)]
+    Runtime(#[from] NoThreads),
 }
 
 /// Imports the events and prints the report.
 pub(super) fn run(args: &ImportArgs, env: &Env) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else {
-        cli::print_line("cannot start a thread");
-        return ExitCode::from(EXIT_RUNTIME);
-    };
-    match runtime.block_on(import(args, env)) {
+    match runtime::block_on(import(args, env)) {
         Ok(report) => {
             let printed = if args.json {
                 super::print_json(&report)

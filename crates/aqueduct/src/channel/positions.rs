@@ -132,7 +132,11 @@ fn flume_position(standing: &FilePosition, env: &Env) -> Option<FlumePosition> {
         ));
     }
     if file.to_str().is_none() {
-        cli::print_line(&format!("omitting {}: its name is not UTF-8", shown(&file)));
+        cli::print_line(&format!(
+            "omitting {}: its name is not UTF-8, so Flume reads the file from the beginning; \
+             rename it",
+            shown(&file)
+        ));
         return None;
     }
     Some(FlumePosition { inode: *inode, pos: *pos, file })

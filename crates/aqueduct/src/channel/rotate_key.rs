@@ -96,8 +96,8 @@ fn list(keys: &[u32]) -> String {
 fn added_text(file: &Path, done: &Added) -> String {
     let (file, added) = (file.display(), done.added);
     format!(
-        "{file}: key {added} added; it contains {}\nagents encrypt new segment files with key \
-         {added} once they have reread the file\n",
+        "{file}: key {added} added; it contains {}\nagents reread the file after at most \
+         `encryption.reload`, and then encrypt new segment files with key {added}\n",
         list(&done.keys)
     )
 }

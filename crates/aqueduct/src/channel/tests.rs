@@ -47,8 +47,8 @@ fn lost_batches_are_reported_by_ticket() {
     let expected = "\
 NOT sound: 7 intact frames
 damaged      segment 0000000000000002, byte 4096
-done with    segment 0000000000000001, byte 8192: damaged without a loss
-mendable     /a.log bytes 0 to 7: still in their file, reread at the next start
+no loss      segment 0000000000000001, byte 8192: damaged, but already delivered
+repairable   /a.log bytes 0 to 7: still in their file, reread at the next start
 given up     /b.log bytes 7 to 9: lost, not resent
 lost         1 batches, numbered 5 to 5
 lost         3 batches, numbered 9 to 11

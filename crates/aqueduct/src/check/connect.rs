@@ -16,7 +16,9 @@ pub(super) fn tried(plan: &Plan, env: &Env) -> Result<Vec<Connection>, ConfigErr
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            let said = format!("cannot start the test: {error}");
+            let said = format!(
+                "cannot start the test: {error}; raise the limit of processes (`ulimit -u`)"
+            );
             return Ok(vec![Connection { component: "all".to_owned(), reached: false, said }]);
         }
     };

@@ -52,6 +52,19 @@ channel spare is optional: skipped when it is full
 }
 
 #[test]
+fn names_sources_that_hold_back_reports_for_receipts() {
+    let tail = "type = \"tail_dir\"\npaths = [\"/a/*.log\"]";
+    let http = GOOD.replace(tail, "type = \"http\"\nlisten = \"127.0.0.1:0\"");
+    let text = checked(&http).unwrap();
+    let silent =
+        |channel| format!("\n{channel} reports no progress for receipts, because of files\n");
+    assert!(text.contains(&silent("safe")) && !text.contains(&silent("spare")), "{text}");
+    let memory = "[sinks.next]\ntype = \"grpc\"\naddress = \"localhost:4141\"";
+    let text = checked(&http.replace(memory, "[sinks.next]\ntype = \"logger\"")).unwrap();
+    assert!(!text.contains(&silent("safe")), "it leads to no receipts: {text}");
+}
+
+#[test]
 fn a_program_reads_the_same_as_json() {
     let settings = config::read(std::path::Path::new("a.toml"), GOOD).unwrap();
     let found = report("a.toml", settings, &offline(), &env::real()).unwrap();
@@ -208,7 +221,7 @@ fn the_names_the_graph_and_the_components_are_all_checked() {
     assert!(
         lines[0].contains(":6:1: sources.files.pahts: unknown key `pahts`; did you mean `paths`?")
     );
-    assert!(lines[1].contains(":11:11: channels.fast: no sink empties this channel"), "{errors}");
+    assert!(lines[1].contains(":11:11: channels.fast: no sink reads this channel"), "{errors}");
     assert!(lines[2].contains("unknown channel `fsat`; did you mean `fast`?"), "{errors}");
     assert!(lines[3].contains("unknown type `loger`; did you mean `logger`?"), "{errors}");
 }

@@ -272,7 +272,7 @@ impl Scene {
         };
         if self.keeps || !is_right {
             let folder = self.keep().display();
-            text += &format!("all files:  {folder}; remove them by: rm -r {folder}\n");
+            text += &format!("all files:  {folder}; remove them with: rm -r {folder}\n");
         }
         self.progress.say(&format!("\n{}", text.trim_end()));
         Ok(is_right)

@@ -360,7 +360,7 @@ impl Scene {
             false => "NOT every reading arrived as it should\n",
         };
         text += &format!(
-            "by device:  {}\nthe files:  {}\nremove it all by: rm -r {}",
+            "by device:  {}\nthe files:  {}\nremove it all with: rm -r {}",
             table.display(),
             self.store_url(),
             root.display()

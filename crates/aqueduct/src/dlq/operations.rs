@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use super::{Place, Target, has_letters};
 use crate::admin::Admin;
 use crate::channel::print_json;
+use crate::runtime::block_on;
 
 /// Opens the dead letters of a stopped agent.
 async fn open(
@@ -52,7 +53,7 @@ impl Channels for StoppedChannels {
         if self.env.disk.stat(&directory.join("log")).is_err() {
             let path = directory.display().to_string();
             let problem = "it has no directory `log`, so it is not a durable channel; start the \
-                           agent, and replay the dead letters there"
+                           agent, and replay the dead letters with its admin address"
                 .to_owned();
             return Err(ChannelError::Unusable { channel: name.to_owned(), path, problem });
         }
@@ -68,12 +69,6 @@ impl Channels for StoppedChannels {
         self.open.insert(name.to_owned(), channel.clone());
         Ok(channel)
     }
-}
-
-fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot start a thread: {error}"))?;
-    runtime.block_on(work)
 }
 
 fn error_text(error: &ChannelError) -> String {
@@ -189,7 +184,7 @@ pub(super) fn show_replayed(done: &Replayed, json: bool) -> ExitCode {
     } else {
         problems.iter().for_each(|problem| cli::print_line(problem));
         let (letters, events) = (count(*letters, "letter"), count(*events, "event"));
-        cli::print(&format!("{letters} with {events} put back; {waiting} waited there already\n"))
+        cli::print(&format!("{letters} with {events} replayed; {waiting} were already waiting\n"))
     };
     if problems.is_empty() { printed } else { ExitCode::from(EXIT_RUNTIME) }
 }

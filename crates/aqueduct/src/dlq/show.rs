@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::{Format, Place, Target, has_letters};
 use crate::admin::Admin;
+use crate::runtime;
 
 /// Dead letters with the same reason, sink and channel, or source and interceptor.
 #[derive(Debug, Serialize)]
@@ -111,9 +112,7 @@ fn list_running(target: &Target, address: &str, json: bool, env: &Env) -> Result
         ));
     }
     let admin = Admin::new(env, address, &target.access)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
-    let answer = runtime.block_on(admin.get("/dead-letters?newest=1"));
+    let answer = runtime::block_on(admin.get("/dead-letters?newest=1"));
     let answer = answer.map_err(|error| admin.unanswered(&error))?;
     if json {
         return Ok(cli::print(&(answer.trim_end().to_owned() + "\n")));

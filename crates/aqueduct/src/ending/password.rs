@@ -26,7 +26,10 @@ pub(crate) fn with_password(
     let value = match password {
         Some(Password::Given(value)) => value.clone(),
         Some(Password::Prompt) => asked().map_err(|error| {
-            cli::print_line(&format!("{tool}: cannot read the password: {error}"));
+            cli::print_line(&format!(
+                "{tool}: cannot read the password from the terminal or standard input: {error}; \
+                 pass --password-file"
+            ));
             ExitCode::from(EXIT_RUNTIME)
         })?,
         Some(Password::File(_) | Password::Variable) | None => return Ok(env.clone()),

@@ -38,7 +38,7 @@ impl PreparedExport {
     pub(super) fn description(&self) -> String {
         let Export { url, .. } = &self.export;
         let dir = self.data_dir.display();
-        let by = |staging: &str| format!(" by way of {staging}");
+        let by = |staging: &str| format!(" through the staging table {staging}");
         let what = self.export.what().to_owned();
         let what = what + &self.export.staging().map(by).unwrap_or_default();
         let begins = if self.is_new { "starts" } else { "resumes" };
@@ -63,7 +63,7 @@ impl PreparedExport {
 pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<PreparedExport, Problem> {
     let home = HostContext(env).variable("HOME");
     let data_dir = export.data_dir(home.as_deref());
-    let unset = || Problem::Other("HOME is not set: set --data-dir".to_owned());
+    let unset = || Problem::Other("HOME is not set: set it, or pass --data-dir".to_owned());
     let data_dir = PathBuf::from(data_dir.ok_or_else(unset)?);
     let is_new = env.disk.stat(&data_dir.join("channels").join(NAME)).is_err();
     let draft = |export: &Export| -> Result<Plan, Problem> {
@@ -162,7 +162,9 @@ fn learn_names(
 /// Returns the sink settings of a plan and their build context.
 fn sink_of(plan: &Plan, env: &Env) -> Result<(sink::Config, BuildContext), Problem> {
     let sink = plan.groups.first().and_then(|group| group.sinks.first());
-    let sink = sink.ok_or_else(|| Problem::Other("the configuration has no sink".to_owned()))?;
+    let sink = sink.ok_or_else(|| {
+        Problem::Other("the configuration has no sink; report this as a bug".to_owned())
+    })?;
     let config = sink.settings.read().map_err(|error| Problem::Other(error.to_string()))?;
     Ok((config, context(&sink.name, env)))
 }
@@ -209,7 +211,9 @@ async fn inspect_files(draft: &Plan, env: &Env) -> Result<files::Listing, Proble
 /// Returns the source settings of a plan.
 fn source_of(plan: &Plan) -> Result<files::Config, Problem> {
     let source = plan.sources.first();
-    let source = source.ok_or_else(|| Problem::Other("the configuration has no source".into()))?;
+    let source = source.ok_or_else(|| {
+        Problem::Other("the configuration has no source; report this as a bug".into())
+    })?;
     source.component.settings.read().map_err(|error| Problem::Other(error.to_string()))
 }
 

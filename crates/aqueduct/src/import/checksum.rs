@@ -61,8 +61,9 @@ pub(super) async fn compare(ready: &PreparedImport, env: &Env) -> Result<String,
         format!("{what} {} rows, sum {}", grouped(sums.rows), sums.shown())
     };
     Err(format!(
-        "table and files differ: {}; {}; {named}{}; rows that changed in the table after they \
-         were read differ too",
+        "table and files differ: {}; {}; {named}{}; rows that changed in the table after they were \
+         read differ too: if no program changes them, import the table again into another \
+         --target-dir",
         side("the table has", &table),
         side("the files have", &files),
         match parts.len() {
@@ -113,7 +114,10 @@ impl Sides {
             });
             read.await.map_err(|error| agent::chain(&error))?;
             if let Some(problem) = problem {
-                return Err(format!("{path} has a row that does not match the table: {problem}"));
+                return Err(format!(
+                    "{path} has a row that does not match the table: {problem}; import the table \
+                     again into another --target-dir"
+                ));
             }
         }
         let table = self.again.each(|row| take(columns, Side::Table, &columns.canonical(row)));

@@ -44,7 +44,9 @@ impl Recorded {
         match self.fs.read(&path).await {
             Ok(bytes) => {
                 let names = serde_json::from_slice(&bytes);
-                names.map(Some).map_err(|error| format!("{path} is damaged: {error}"))
+                names.map(Some).map_err(|error| {
+                    format!("{path} is damaged ({error}): restore it, or use another --target-dir")
+                })
             }
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(format!("{path}: {}", agent::chain(&error))),

@@ -48,7 +48,8 @@ impl PreparedImport {
 }
 
 fn source_of(plan: &Plan) -> Result<source::Config, String> {
-    let source = plan.sources.first().ok_or("the configuration has no source")?;
+    let source =
+        plan.sources.first().ok_or("the configuration has no source; report this as a bug")?;
     source.component.settings.read().map_err(|error| error.to_string())
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn context(env: &Env) -> BuildContext {
 pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<PreparedImport, Problem> {
     let home = HostContext(env).variable("HOME");
     let data_dir = import.data_dir(home.as_deref());
-    let unset = || Problem::Other("HOME is not set: set --data-dir".to_owned());
+    let unset = || Problem::Other("HOME is not set: set it, or pass --data-dir".to_owned());
     let data_dir = PathBuf::from(data_dir.ok_or_else(unset)?);
     let asked_with = |import: &Import| asked_with(import, &data_dir, env);
     if import.lacks_key() {
@@ -207,7 +208,7 @@ async fn publish_table(hive: &Hive, url: &str, plan: &Plan, env: &Env) -> Result
         .groups
         .first()
         .and_then(|group| group.sinks.first())
-        .ok_or("the configuration has no sink")?;
+        .ok_or("the configuration has no sink; report this as a bug")?;
     let Hive { metastore, database, table, partition } = hive.clone();
     let published = PublishedTable { metastore, database, table, partition };
     let cx = context(env);

@@ -135,8 +135,8 @@ impl Part {
             let [table, files] = &*sides;
             let what = match (&table[..], &files[..]) {
                 (table, files) if table == files => continue,
-                ([_, ..], []) => "it is only in the table".to_owned(),
-                ([], [_, ..]) => "it is only in the files".to_owned(),
+                ([_, ..], []) => "the row is only in the table".to_owned(),
+                ([], [_, ..]) => "the row is only in the files".to_owned(),
                 ([table], [files]) => {
                     let names = columns.names.iter().zip(table.iter().zip(files));
                     let names = names.filter(|(_, (table, files))| table != files);
@@ -144,7 +144,11 @@ impl Part {
                     format!("different value of {}", names.join(", "))
                 }
                 (table, files) => {
-                    format!("{} times in the table, {} in the files", table.len(), files.len())
+                    format!(
+                        "{} times in the table, {} times in the files",
+                        table.len(),
+                        files.len()
+                    )
                 }
             };
             found.push(format!("{name}: {what}"));
@@ -188,7 +192,7 @@ pub(super) fn values(body: &[u8], columns: usize) -> Result<Values, String> {
     match values.len() == columns {
         true => Ok(values),
         false => {
-            Err(format!("it has {} values, but the table has {columns} columns", values.len()))
+            Err(format!("the row has {} values, but the table has {columns} columns", values.len()))
         }
     }
 }
@@ -244,9 +248,9 @@ mod tests {
         files.iter().for_each(|row| part.add(&columns, Side::Files, row));
         let expected = [
             "id = 2: different value of `n`",
-            "id = 3: it is only in the table",
-            "id = 4: 1 times in the table, 2 in the files",
-            "id = 5: it is only in the files",
+            "id = 3: the row is only in the table",
+            "id = 4: 1 times in the table, 2 times in the files",
+            "id = 5: the row is only in the files",
         ];
         assert_eq!(part.differing(&columns), expected);
     }

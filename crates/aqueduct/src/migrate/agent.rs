@@ -110,7 +110,7 @@ pub(crate) fn run(args: &FlumeAgentArgs) -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     }
     let again = args.clone();
-    let reread: Reread = Arc::new(move |env| Translated::from_args(&again, env)?.draft());
+    let reread: Reread = Arc::new(move |env, _| Translated::from_args(&again, env)?.draft());
     let draft = |env: &Env| draft(args, env);
     cli::launch(args.log_format, args.print_config, catalogue::FULL, draft, Some(reread))
 }
@@ -146,7 +146,7 @@ impl Translated {
             Some(directory) => directory.display().to_string(),
             None => {
                 let home = flume::World::variable(&here, "HOME");
-                let unset = || refused("HOME is not set: set --data-dir".into());
+                let unset = || refused("HOME is not set: set it, or pass --data-dir".into());
                 format!("{}/.aqueduct/{}", home.ok_or_else(unset)?, args.name)
             }
         };
@@ -209,7 +209,7 @@ fn note_ignored(args: &FlumeAgentArgs) {
         let note = match define.split('=').next().unwrap_or_default() {
             "flume.root.logger" => "RUST_LOG selects what is logged",
             name if name.starts_with("flume.monitoring.") => continue,
-            _ => "it affects only ${sys:…}",
+            _ => "affects only references ${sys:…}",
         };
         tracing::info!(property = define.split('=').next(), "{note}");
     }
@@ -221,13 +221,16 @@ fn files(args: &FlumeAgentArgs, env: &Env) -> Result<Vec<PathBuf>, String> {
         return Ok(args.conf_file.clone());
     }
     let Some(directory) = &args.conf else {
-        return Err("name the configuration with -f FILE, or its directory with -c DIR".into());
+        return Err(
+            "no configuration was given: pass its file with -f FILE, or its directory with -c DIR"
+                .into(),
+        );
     };
     let mut found = FILES.iter().map(|name| directory.join(name));
     let found = found.find(|path| env.disk.stat(path).is_ok());
     let shown = directory.display();
     let [first, second] = FILES;
     let missing =
-        || format!("{shown} contains neither {first} nor {second}: name the file with -f FILE");
+        || format!("{shown} contains neither {first} nor {second}: pass the file with -f FILE");
     found.map(|file| vec![file]).ok_or_else(missing)
 }

@@ -136,7 +136,10 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
         return ExitCode::from(EXIT_RUNTIME);
     }
     if args.strict && conversion.report.has(Outcome::Unknown) {
-        cli::print_line("not translated: with --strict each key must be a key of Flume");
+        cli::print_line(
+            "not translated: with --strict each key must be a key of Flume; correct or remove the \
+             keys under `unknown key` above",
+        );
         return ExitCode::from(EXIT_RUNTIME);
     }
     if cli::print(&config::to_toml(&plan)) != ExitCode::SUCCESS {
@@ -153,14 +156,25 @@ fn write_report(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), St
     let text = match args.json {
         true => {
             let json = serde_json::to_string_pretty(&report.lines());
-            json.map_err(|error| format!("cannot write the report: {error}"))? + "\n"
+            json.map_err(|error| {
+                format!(
+                    "cannot write the report: {error}; pass a file in a directory that you may \
+                     write to as --report"
+                )
+            })? + "\n"
         }
         false => report.to_string(),
     };
     match &args.report {
         None => cli::print_line(text.trim_end()),
         Some(path) => {
-            let cannot = |error| format!("cannot write {}: {error}", path.display());
+            let cannot = |error| {
+                format!(
+                    "cannot write {}: {error}; pass a file in a directory that you may write to as \
+                     --report",
+                    path.display()
+                )
+            };
             write(path, text.as_bytes(), env).map_err(cannot)?;
         }
     }

@@ -97,7 +97,12 @@ impl JvmArgs {
             match here.env.disk.list(Path::new(folder)) {
                 Ok(all) => found.extend(all.iter().map(|(name, _)| format!("{folder}/{name}"))),
                 Err(_) if self.plugins_path.is_none() => {}
-                Err(error) => return Err(format!("--plugins-path: cannot read {folder}: {error}")),
+                Err(error) => {
+                    return Err(format!(
+                        "--plugins-path: cannot read {folder}: {error}; pass the folder \
+                         `plugins.d` of Flume"
+                    ));
+                }
             }
         }
         Ok(found)

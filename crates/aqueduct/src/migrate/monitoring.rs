@@ -41,7 +41,7 @@ pub(super) fn monitoring(here: &HostContext<'_>) -> Result<Monitoring, String> {
         }
         "prometheus" => "Flume 1.11 does not have this type",
         "jmx" => "Aqueduct does not run in a JVM",
-        _ if kind.contains('.') => "Java classes are not run",
+        _ if kind.contains('.') => "Java classes are not supported",
         _ => "unknown type",
     };
     let warning = format!(

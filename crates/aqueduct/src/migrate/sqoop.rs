@@ -63,7 +63,8 @@ pub(super) fn convert(args: &SqoopArgs) -> ExitCode {
 
 /// Splits the arguments into calls.
 fn calls(words: &[String], env: &Env) -> Result<Vec<Call>, String> {
-    let none = "found no call of `sqoop import` or `sqoop export`";
+    let none = "found no call of `sqoop import` or `sqoop export`; pass the call in quotes, or the \
+                file that contains it";
     let [only] = words else {
         let call = Call::of(words, 1);
         return call.map(|call| vec![call]).ok_or_else(|| none.to_owned());

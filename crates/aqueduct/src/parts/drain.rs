@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{encoded, is_done};
 use crate::admin::{Access, Admin};
+use crate::runtime;
 use crate::status::EXIT_UNREACHABLE;
 
 const EXAMPLES: &str = "\
@@ -82,9 +83,7 @@ fn query(args: &DrainArgs) -> String {
 
 fn watch(args: &DrainArgs) -> Result<Option<DrainState>, String> {
     let admin = Admin::new(&env::real(), &args.address, &args.access)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
-    runtime.block_on(async {
+    runtime::block_on(async {
         let (answer, status): (_, PartsStatus) = admin.changed("drain", &query(args)).await?;
         if !is_done(&status) {
             cli::print(&if args.json { answer } else { status.to_string() });
@@ -151,7 +150,7 @@ fn line(drain: &DrainStatus, leaving: f64) -> String {
     match state {
         DrainState::Draining => {
             let to_go = match leaving > 0.0 {
-                true => format!(", some {} to go", seconds(Some(*left_events as f64 / leaving))),
+                true => format!(", about {} left", seconds(Some(*left_events as f64 / leaving))),
                 false => String::new(),
             };
             format!("{left_events} events left, {} a second{to_go}{why}", rate(leaving))
@@ -161,7 +160,7 @@ fn line(drain: &DrainStatus, leaving: f64) -> String {
         DrainState::TimedOut => {
             format!("{left_events} events are left after {took}{why}; the sources stay stopped")
         }
-        DrainState::Ended => format!("the drain was ended after {took}{why}"),
+        DrainState::Ended => format!("the drain was cancelled after {took}{why}"),
     }
 }
 
@@ -185,7 +184,7 @@ mod tests {
             (
                 drain(DrainState::Draining, 50, None),
                 25.0,
-                "50 events left, 25 a second, some 2s to go",
+                "50 events left, 25 a second, about 2s left",
             ),
             (
                 drain(DrainState::Draining, 9, Some("group `a` is stopped")),
@@ -200,7 +199,7 @@ mod tests {
             (
                 drain(DrainState::Ended, 3, Some("source `a` runs")),
                 0.0,
-                "the drain was ended after 1m 1s: source `a` runs",
+                "the drain was cancelled after 1m 1s: source `a` runs",
             ),
         ] {
             assert_eq!(line(&drain, leaving), expected);

@@ -76,13 +76,17 @@ pub(super) fn revoke(
     let now = since_1970(now);
     let (mut entries, number) = before.map_or(Ok((Vec::new(), 0)), read)?;
     for pem in certificates {
-        let (_, pem) = parse_x509_pem(pem.as_bytes())
-            .map_err(|error| format!("is not a PEM file with a certificate: {error}"))?;
-        let parsed =
-            pem.parse_x509().map_err(|error| format!("is not a valid certificate: {error}"))?;
+        let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|error| {
+            format!("is not a PEM file with a certificate: {error}; name the certificate to revoke")
+        })?;
+        let parsed = pem.parse_x509().map_err(|error| {
+            format!("is not a valid certificate: {error}; name the certificate to revoke")
+        })?;
         let names = Names::from_certificate(&parsed);
         if !names.is_of(&authority.names) {
-            return Err("is not signed by this authority".to_owned());
+            return Err("is not signed by this authority; name the directory of its authority as \
+                        --ca"
+                .to_owned());
         }
         if entries.iter().all(|known| known.serial != names.serial) {
             entries.push(Entry { serial: names.serial, since_1970: now });
@@ -110,7 +114,9 @@ pub(super) fn revoke(
 
 /// Parses the entries and the number of a list.
 fn read(pem: &str) -> Result<(Vec<Entry>, u64), String> {
-    let wrong = |error: &dyn std::fmt::Display| format!("is not a revocation list: {error}");
+    let wrong = |error: &dyn std::fmt::Display| {
+        format!("is not a revocation list: {error}; restore it from a copy")
+    };
     let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|error| wrong(&error))?;
     let (_, list) =
         <CertificateRevocationList<'_> as x509_parser::prelude::FromDer<'_, _>>::from_der(
@@ -161,7 +167,10 @@ mod tests {
     fn a_certificate_of_another_authority_is_refused() {
         let other = certificate(&authority());
         let problem = revoke(&authority(), None, &[&other], NOW).err().unwrap();
-        assert_eq!(problem, "is not signed by this authority");
+        assert_eq!(
+            problem,
+            "is not signed by this authority; name the directory of its authority as --ca"
+        );
         let problem = revoke(&authority(), Some(&other), &[], NOW).err().unwrap();
         assert!(problem.starts_with("is not a revocation list"), "{problem}");
     }

@@ -40,7 +40,12 @@ pub(super) fn make(args: &TokenArgs, env: &Env) -> Result<String, String> {
         return Err(format!("`{name}`: it becomes a file name, so it cannot contain `/`"));
     }
     let path = args.out.join(format!("{}.token", token.name));
-    let cannot = |error| format!("cannot write {}: {error}", path.display());
+    let cannot = |error| {
+        format!(
+            "cannot write {}: {error}; check the owner and the permissions of the directory",
+            path.display()
+        )
+    };
     if env.disk.stat_link(&path).is_ok() {
         let path = path.display();
         return Err(format!("{path} already exists; move it away, or use another name"));

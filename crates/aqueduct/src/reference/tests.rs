@@ -63,7 +63,7 @@ fn a_page_has_every_setting_with_form_default_and_meaning() {
         "sink hdfs, from aqueduct-components-hdfs (feature `hdfs`)\n",
         "\n  url: text; required\n      Destination of the files: ",
         "\n  roll.idle_max: a duration with its unit, such as \"30s\"; default \"1m\"\n",
-        "\n      Time since the last event.\n",
+        "\n      Time since the last event. If every source of the agent has ended, files are ",
         "\n  roll.count_max: integer; not set by default\n",
         "\n  encoder: kind of encoder, or a table with its `type`; default \"text\"\n",
         "\n  guarantee: \"exactly_once\", \"at_least_once\" or \"best_effort\"; default ",

@@ -65,7 +65,10 @@ pub(super) fn run(args: &InferArgs) -> ExitCode {
 
 fn inferred(args: &InferArgs) -> Result<String, String> {
     let bytes = read(&args.file).map_err(|error| error.to_string())?;
-    let text = || std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8".to_owned());
+    let text = || {
+        std::str::from_utf8(&bytes)
+            .map_err(|_| "the file is not UTF-8; convert it, or pass its --format".to_owned())
+    };
     settings(match args.format {
         Format::Json => Samples::Json(text()?),
         Format::Csv => Samples::Csv(text()?, args.delimiter as u8),

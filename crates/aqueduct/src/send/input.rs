@@ -84,7 +84,11 @@ impl Input {
             let read = match stream.read(&mut bytes) {
                 Ok(read) => read,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(format!("cannot read standard input: {error}")),
+                Err(error) => {
+                    return Err(format!(
+                        "cannot read standard input: {error}; redirect a file, as in `< events.log`"
+                    ));
+                }
             };
             if read == 0 {
                 break;
@@ -108,7 +112,9 @@ impl Input {
         }
         if cutter.lines < self.skip {
             let (skip, lines) = (self.skip, cutter.lines);
-            return Err(format!("--skip {skip}: standard input has only {lines} lines"));
+            return Err(format!(
+                "--skip {skip}: standard input has only {lines} lines; pass the same file as before"
+            ));
         }
         let _ = cutter.send_batch();
         Ok(())
@@ -126,7 +132,7 @@ impl Cutter<'_> {
             return Ok(Ok(()));
         }
         if frame.is_cut {
-            let problem = format!("line {} has more than {LINE_MAX} bytes", self.lines);
+            let problem = format!("line {} has more than {LINE_MAX} bytes; divide it", self.lines);
             // The lines before it are sent.
             return if self.send_batch().is_err() { Ok(Err(ReceiverGone)) } else { Err(problem) };
         }
@@ -189,7 +195,10 @@ mod tests {
         assert_eq!((bodies, failed), (vec![], None));
         let (_, bodies, failed) = read(&b"a\nb\nc\n"[..], (100, 4));
         assert_eq!(bodies, Vec::<String>::new());
-        assert_eq!(failed.unwrap(), "--skip 4: standard input has only 3 lines");
+        assert_eq!(
+            failed.unwrap(),
+            "--skip 4: standard input has only 3 lines; pass the same file as before"
+        );
     }
 
     #[test]
@@ -206,7 +215,10 @@ mod tests {
             let long = [b"first\n", &most[..], end].concat();
             let (_, bodies, failed) = read(std::io::Cursor::new(long), (100, 0));
             assert!(bodies == ["first"], "{} lines", bodies.len());
-            assert_eq!(failed.unwrap(), format!("line 2 has more than {LINE_MAX} bytes"));
+            assert_eq!(
+                failed.unwrap(),
+                format!("line 2 has more than {LINE_MAX} bytes; divide it")
+            );
         }
     }
 }

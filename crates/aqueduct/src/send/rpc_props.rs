@@ -26,7 +26,7 @@ const AGENT_TEMPLATE: &str = "a.sources = s\na.channels = c\na.sinks = k\na.sour
 pub(super) fn properties(path: &Path, env: &Env) -> Result<Vec<(String, String)>, String> {
     let name = path.display().to_string();
     let text = config::file_text(path, CONFIG_BYTES_MAX, env);
-    let text = text.map_err(|problem| format!("{name}: it {problem}"))?;
+    let text = text.map_err(|problem| format!("{name}: the file {problem}"))?;
     let read = flume::properties::read(&name.into(), &text).map_err(|error| error.to_string())?;
     let mut pairs: Vec<(String, String)> = Vec::new();
     for property in read {
@@ -91,7 +91,12 @@ pub(super) fn read(path: &Path, env: &Env) -> Result<(String, Settings), String>
         return Err(problem(format!("{key}: {text}")));
     }
     let sink = converted.settings.take("sinks").and_then(|mut sinks| sinks.take("k"));
-    let mut sink = sink.ok_or_else(|| problem("it does not configure a client".to_owned()))?;
+    let mut sink = sink.ok_or_else(|| {
+        problem(
+            "the file does not configure a client; write `hosts = h1` and `hosts.h1 = HOST:PORT`"
+                .to_owned(),
+        )
+    })?;
     sink.take("type");
     sink.take("channel");
     Ok((kind.to_owned(), sink))

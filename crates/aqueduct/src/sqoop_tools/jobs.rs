@@ -75,7 +75,8 @@ impl Jobs<'_> {
         let (file, disk) = (self.file(name), &*self.env.disk);
         if disk.stat(&file).is_ok() {
             return Err(format!(
-                "`{name}` exists: delete it first (job --delete {name}), or use another name"
+                "the job `{name}` exists: delete it with `aqueduct sqoop job --delete {name}`, or \
+                 use another name"
             ));
         }
         let failed = |error| self.failed(name, &error);
@@ -94,7 +95,8 @@ impl Jobs<'_> {
         let length = file.read_at(&mut text, 0).map_err(failed)?;
         serde_json::from_slice(&text[..length]).map_err(|error| {
             format!(
-                "{} is damaged: {error}; delete the job and create it again",
+                "{} is damaged: {error}; delete the job with `aqueduct sqoop job --delete {name}` \
+                 and create it again",
                 self.file(name).display()
             )
         })

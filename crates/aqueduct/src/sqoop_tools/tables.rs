@@ -63,7 +63,9 @@ pub(super) fn run(all: &AllTables, env: &Env) -> ExitCode {
 
 /// Imports the tables. Returns the names of those that failed.
 async fn each(all: &AllTables, tables: &[&String], env: &Env) -> Result<Vec<String>, String> {
-    let cannot = |error| format!("cannot start a process: {error}");
+    let cannot = |error| {
+        format!("cannot start a process: {error}; raise the limit of processes (`ulimit -u`)")
+    };
     let mut signals = Signals::listen().map_err(|error| error.to_string())?;
     let password = env.blocking.variable(PASSWORD_VARIABLE);
     let mut failed = Vec::new();
@@ -98,7 +100,9 @@ enum Ended {
 async fn ended(child: &mut Child, signals: &mut Signals) -> Result<Ended, String> {
     let mut is_stopped = false;
     loop {
-        let status = child.try_wait().map_err(|error| format!("lost a process: {error}"))?;
+        let status = child.try_wait().map_err(|error| {
+            format!("lost the process of a table: {error}; run the same command again to resume")
+        })?;
         match status {
             Some(_) if is_stopped => return Ok(Ended::Stopped),
             Some(status) if status.success() => return Ok(Ended::Complete),

@@ -37,7 +37,8 @@ pub(super) fn run(runtime: &Runtime, admin: Admin) -> Result<(), String> {
     let terminal = ratatui::try_init();
     let shown = terminal.and_then(|mut terminal| show(&mut terminal, &mut view, &heard));
     ratatui::restore();
-    shown.map_err(|error| format!("cannot use the terminal: {error}"))
+    shown
+        .map_err(|error| format!("cannot use the terminal: {error}; pass --once to print one page"))
 }
 
 fn show(

@@ -39,18 +39,23 @@ pub(super) struct Line {
 /// The file has no such byte, the line has no end, or the file cannot be read.
 pub(super) fn read(path: &Path, offset: u64, env: &Env) -> Result<Line, String> {
     let file = shown(path).into_owned();
-    let problem = |error: io::Error| format!("{file}: {error}");
+    let problem = |error: io::Error| {
+        format!("{file}: {error}; pass the file on the host that it was written on")
+    };
     let stat = env.disk.stat(path).map_err(problem)?;
     let opened = env.disk.open(path, OpenMode::default()).map_err(problem)?;
     if offset >= stat.len {
-        return Err(format!("{file} has only {} bytes, so no line at {offset}", stat.len));
+        return Err(format!(
+            "{file} has only {} bytes, so no line at {offset}; pass a smaller --offset",
+            stat.len
+        ));
     }
     let from = begin(&*opened, offset).map_err(problem)?;
     let to = end(&*opened, offset, stat.len).map_err(problem)?;
     let (Some(from), Some(to)) = (from, to) else {
         return Err(format!(
             "{file}: the line around byte {offset} has no end within {SIDE_MAX} bytes; sources \
-             read only complete lines"
+             read only complete lines, so no batch contains it"
         ));
     };
     let mut text = opened.read(from, (to - from) as usize).map_err(problem)?;

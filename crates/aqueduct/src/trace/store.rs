@@ -44,10 +44,14 @@ pub(super) async fn search_store(
             let path = dataset.published(audit.moved.get(&file.target).unwrap_or(&file.target));
             match place {
                 Place::Visible => files.push(path),
-                Place::Staged => report.note(format!("{path} is committed and not visible yet")),
+                Place::Staged => report.note(format!(
+                    "{path} is committed and not visible yet; the sink publishes it; no action \
+                     needed"
+                )),
                 Place::WrongLength(_) | Place::Gone(_) => {
                     report.note(format!(
-                        "{path} is in the ledger, but was deleted or changed in length"
+                        "{path} is in the ledger, but was deleted or changed in length; restore \
+                         it, for example from the trash"
                     ));
                 }
             }

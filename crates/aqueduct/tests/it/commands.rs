@@ -245,7 +245,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     assert_eq!(report.status.code(), Some(1), "{report:?}");
     let shown = String::from_utf8_lossy(&report.stdout);
     let lines = format!("{log} bytes 0 to 12");
-    assert!(shown.contains(&format!("\nmendable     {lines}: ")), "{shown}");
+    assert!(shown.contains(&format!("\nrepairable   {lines}: ")), "{shown}");
     let mended = run(&["channel", "repair", &channel]);
     assert_eq!(mended.status.code(), Some(0), "{mended:?}");
     let shown = String::from_utf8_lossy(&mended.stdout);

@@ -96,7 +96,9 @@ fn failed_connections_are_named_with_their_cause() {
     for wanted in [
         format!("\nsource in: FAILED: {listen}: Address already in use"),
         format!("\nsink next: FAILED: cannot connect to {nothing}: "),
-        format!("\nsink plain: FAILED: cannot connect to {listen}: "),
+        format!(
+            "\nsink plain: FAILED: cannot connect to {listen}; check that the server is running"
+        ),
         "\nsink store: FAILED: ".to_owned(),
     ] {
         assert!(report.contains(&wanted), "{wanted}: {report}");

@@ -76,7 +76,7 @@ fn refused_line_stays_in_the_dead_letters_until_it_is_put_back() {
     let replay = ["dlq", "replay", &at("edge"), "--identity", identity];
     let replayed = aqueduct(&replay);
     assert_eq!(replayed.status.code(), Some(0), "{replayed:?}");
-    assert!(replayed.stdout.starts_with(b"1 letter with 1 event put back; 0 "), "{replayed:?}");
+    assert!(replayed.stdout.starts_with(b"1 letter with 1 event replayed; 0 "), "{replayed:?}");
     assert!(aqueduct(&replay).stdout.starts_with(b"0 letters "));
 
     let (collector, address) = Agent::collector(dir.path(), "1MiB");
@@ -115,7 +115,7 @@ fn rejected_events_are_listed_by_source_and_cannot_be_put_back() {
     let replayed = aqueduct(&["dlq", "replay", &at("edge")]);
     assert_eq!(replayed.status.code(), Some(1), "{replayed:?}");
     let said = String::from_utf8_lossy(&replayed.stderr).into_owned();
-    assert!(said.starts_with("cannot put 1 letter back: an interceptor rejected"), "{said}");
+    assert!(said.starts_with("cannot replay 1 letter: an interceptor rejected"), "{said}");
     let dropped = aqueduct(&["dlq", "drop", &at("edge"), "--source", "tail", "--yes"]);
     assert_eq!(text(&dropped), "1 letter dropped, 1 event lost\n");
 }

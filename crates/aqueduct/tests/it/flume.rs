@@ -222,7 +222,7 @@ fn an_agent_that_needs_a_decision_does_not_start() {
     assert_eq!(output.status.code(), Some(78), "{output:?}");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        told.contains("flume.conf:11: a1.sinks.k1.type: there is no writer of ORC transactions"),
+        told.contains("flume.conf:11: a1.sinks.k1.type: ORC transactions are not supported"),
         "{told}"
     );
     assert!(!Path::new(&data).exists());

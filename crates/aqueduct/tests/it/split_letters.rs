@@ -130,11 +130,11 @@ fn letters_are_put_back_and_dropped_while_the_agent_runs() {
     let list = aqueduct(&["dlq", "list", admin]);
     assert_eq!(text(&list), "unwritable_event   1 letter, 2 events\n", "{list:?}");
     let none = aqueduct(&["dlq", "replay", admin, "--reason", "too_large"]);
-    assert_eq!(text(&none), "0 letters with 0 events put back; 0 waited there already\n");
+    assert_eq!(text(&none), "0 letters with 0 events replayed; 0 were already waiting\n");
     // The sink rejects them again, so that the replayed letter is written again.
     let replayed = aqueduct(&["dlq", "replay", admin]);
     assert!(replayed.status.success(), "{replayed:?}");
-    assert_eq!(text(&replayed), "1 letter with 2 events put back; 0 waited there already\n");
+    assert_eq!(text(&replayed), "1 letter with 2 events replayed; 0 were already waiting\n");
     let done = |it: &Snapshot| it.conservation.replayed_events == 2 && it.dead_letters.events == 2;
     let snapshot = || {
         let output = aqueduct(&["status", admin, "--json"]);

@@ -69,7 +69,9 @@ fn a_healthy_agent_shows_what_went_through_it_and_where_each_event_is() {
     let agent = place.start();
     let stored = COUNT - COUNT / 10;
     let snapshot = place.once(&agent, |snapshot| {
-        snapshot.groups[0].delivered.events_total == stored && snapshot.ready
+        let is_stored = snapshot.groups[0].delivered.events_total == stored;
+        // The last file is closed after its events were delivered.
+        is_stored && snapshot.ready && member(snapshot).open_files == Some(0)
     });
     let (source, channel) = (&snapshot.sources[0], &snapshot.channels[0]);
     assert_eq!((&*source.kind, &*source.guarantee), ("sequence", "exactly_once"));
@@ -136,7 +138,7 @@ fn a_full_channel_stops_its_source_which_waits_and_the_agent_is_not_ready() {
         _ => false,
     });
     let State::Waiting { waits_for, .. } = &snapshot.sources[0].state else { panic!("it waits") };
-    assert_eq!(waits_for, "room in channel `main`");
+    assert_eq!(waits_for, "free capacity in channel `main`");
     let channel = &snapshot.channels[0];
     assert!(channel.intake_stopped && channel.fill_ratio > 0.9, "{channel:?}");
     assert!(channel.waiting_since_seconds_ago.unwrap() > 0.5, "{channel:?}");
@@ -154,7 +156,7 @@ fn a_full_channel_stops_its_source_which_waits_and_the_agent_is_not_ready() {
     assert_eq!(caused("source in"), Some("sink store"));
     let (code, page) = place.status();
     assert_eq!(code, Some(1), "{page}");
-    for wanted in ["NOT READY", " STOPPED", "source in waits for room in channel `main`"] {
+    for wanted in ["NOT READY", " STOPPED", "source in waits for free capacity in channel `main`"] {
         assert!(page.contains(wanted), "{wanted}: {page}");
     }
     agent.stop();

@@ -215,7 +215,7 @@ fn a_reload_is_announced_and_its_end_too_whatever_became_of_it() {
     let right = fs::read_to_string(manager.path("agent.toml")).unwrap();
     for (text, outcome) in [
         (right.replace("64MiB", "65MiB"), "the new configuration is running"),
-        (right.replace("capacity", "capacty"), "refused the new configuration"),
+        (right.replace("capacity", "capacty"), "rejected the new configuration"),
     ] {
         fs::write(manager.path("agent.toml"), text).unwrap();
         manager.signal(Signal::HUP);
@@ -291,13 +291,13 @@ fn an_intake_that_hangs_starves_the_watchdog() {
 
 #[test]
 fn a_source_that_panics_starves_the_watchdog() {
-    let status = "source `files`: its task has panicked";
+    let status = "source `files`: its task panicked";
     dies(&format!("{INTERCEPTOR}\"panic\"\n"), DISCARD, Some(status));
 }
 
 #[test]
 fn a_sink_that_panics_starves_the_watchdog() {
-    dies("", "type = \"faulty\"\n", Some("sink `out`: its task has panicked"));
+    dies("", "type = \"faulty\"\n", Some("sink `out`: its task panicked"));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::error::{Doing, Error, Result};
 use crate::forward::{self, ours::METRIC};
 use crate::hdfs::{Hdfs, Manner};
 use crate::http;
-use crate::report::{Better, Figure, Report, Spread, rank};
+use crate::report::{Better, Report, rank};
 
 /// Time before the outage: long enough for several rolls, and for a 99th percentile of some
 /// thousand writes.
@@ -142,14 +142,7 @@ fn outage(options: &Options, hdfs: &Hdfs, port: u16) -> Result<Seen> {
 
 fn figures(options: &Options, seen: &Seen, arrived: &[Arrival], report: &mut Report) {
     let mut add = |case: &str, unit, better, value: f64, target: Option<f64>| {
-        report.add(Figure {
-            bench: "outage",
-            case: case.to_owned(),
-            unit,
-            better,
-            ours: Some(Spread::given(value)),
-            reference: target.map(|target| ("target", Spread::given(target))),
-        });
+        report.add_value(("outage", case), (value, unit), better, target);
     };
     let seconds = seen.drained.duration_since(seen.back).as_secs_f64();
     let rate = seen.delivered / seconds;

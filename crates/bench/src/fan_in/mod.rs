@@ -21,7 +21,7 @@ use crate::Setup;
 use crate::error::{Doing, Error, Result};
 use crate::process;
 use crate::programs::{self, Programs};
-use crate::report::{Better, Figure, Report, Series, Spread};
+use crate::report::{Better, Report};
 use edges::{Seen, make_room_for};
 use one::Manner;
 
@@ -121,13 +121,6 @@ fn figures(report: &mut Report, seen: &Seen, memory: f64) {
         ("acknowledged, longest", "ms", seen.longest_ms, None),
         ("all connected", "s", seen.connected_s, None),
     ] {
-        report.add(Figure {
-            bench: "fan-in",
-            case: case.to_owned(),
-            unit,
-            better: Better::Less,
-            ours: Series::from_iter([value]).spread(),
-            reference: target.map(|target| ("target", Spread::given(target))),
-        });
+        report.add_value(("fan-in", case), (value, unit), Better::Less, target);
     }
 }

@@ -296,8 +296,9 @@ impl Channel for Durable {
                     // Puts that wait for an answer get none.
                     state.in_doubt.clear();
                     return Err(core.disk_error(io::Error::other(
-                        "cannot store the progress of the sinks, so some batches will be delivered \
-                         again; no event is lost, no action needed",
+                        "cannot store the progress of the sinks; no event is lost; the next start \
+                         delivers some batches again, which exactly-once sinks drop and others \
+                         store twice",
                     )));
                 }
                 attempts += u32::from(idle);

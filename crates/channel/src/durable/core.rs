@@ -141,24 +141,6 @@ impl Core {
         self.env.blocking.run(Box::new(move || core.lead_until_idle()));
     }
 
-    /// Commits tickets that a consumer holds.
-    pub(crate) fn commit(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
-        let settled = {
-            let mut state = self.state();
-            let record = state.tickets.commit(consumer, tickets);
-            state.unwritten.acks.merge(&record);
-            record.settled
-        };
-        self.signals.dirty.notify_one();
-        self.announce(settled);
-    }
-
-    /// Rolls back tickets of a consumer.
-    pub(crate) fn rollback(&self, consumer: &str, tickets: &IntervalSet) {
-        self.state().tickets.in_flight.rollback(consumer, tickets);
-        self.signals.ready.notify_waiters();
-    }
-
     /// Announces identities that are settled.
     pub(crate) fn announce(&self, settled: KeySet) {
         if !settled.is_empty() {

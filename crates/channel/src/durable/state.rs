@@ -51,10 +51,10 @@ impl State {
 
     pub(crate) fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
         let bytes = self.tickets.bytes()
-            + self.space.reserved.bytes
+            + self.space.room.reserved.bytes
             + size.bytes
             + self.space.reserve_bytes;
-        let events = self.tickets.events + self.space.reserved.events + size.events;
+        let events = self.tickets.events + self.space.room.reserved.events + size.events;
         let is_allowed = bytes <= self.space.capacity_bytes && events <= limits.capacity_events;
         is_allowed && self.fits_disk(size.bytes)
     }
@@ -62,18 +62,7 @@ impl State {
     /// Room for `size`, if puts are not to wait.
     pub(crate) fn reserve(&mut self, size: BatchSize, limits: &Limits) -> bool {
         let fits = self.fits(size, limits);
-        self.space.refused = (!fits).then_some(size);
-        if fits {
-            self.space.reserved.bytes += size.bytes;
-            self.space.reserved.events += size.events;
-        }
-        fits
-    }
-
-    /// Gives reserved room back.
-    pub(crate) fn unreserve(&mut self, size: BatchSize) {
-        self.space.reserved.bytes -= size.bytes;
-        self.space.reserved.events -= size.events;
+        self.space.room.reserve(size, fits)
     }
 
     /// Returns the intensity of the next read of a backlog. Draining helps puts that wait for room.

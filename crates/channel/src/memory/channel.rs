@@ -26,6 +26,7 @@ use crate::dedupe::Window;
 use crate::durable::no_room;
 use crate::in_flight::InFlight;
 use crate::positions::Positions;
+use crate::reservations::Reservations;
 use crate::transactions::{Put, Take};
 use saving::keep_positions;
 
@@ -57,9 +58,7 @@ pub(super) struct State {
     /// Events of resent batches that are stored once.
     duplicate_events: Counter,
     total: BatchSize,
-    reserved: BatchSize,
-    /// The last size that did not fit; `None` once there was room again.
-    refused: Option<BatchSize>,
+    pub(super) room: Reservations,
     pub(super) closed: bool,
 }
 
@@ -101,8 +100,7 @@ impl Memory {
             origin: Origin([0; 16]),
             next_sequence: 0,
             total: BatchSize::default(),
-            reserved: BatchSize::default(),
-            refused: None,
+            room: Reservations::default(),
             closed: false,
         };
         let core = Core {
@@ -125,31 +123,21 @@ impl Memory {
 
 impl State {
     fn fits(&self, size: BatchSize, core: &Core) -> bool {
-        let bytes = self.total.bytes + self.reserved.bytes + size.bytes;
-        let events = self.total.events + self.reserved.events + size.events;
+        let bytes = self.total.bytes + self.room.reserved.bytes + size.bytes;
+        let events = self.total.events + self.room.reserved.events + size.events;
         bytes <= core.capacity_bytes && events <= core.capacity_events
     }
 
     /// Returns `true` if puts wait now. The caller must put nothing until this changes, which has
     /// to happen automatically.
     fn stops_intake(&self, core: &Core) -> bool {
-        self.closed || self.refused.is_some_and(|size| !self.fits(size, core))
+        self.closed || self.room.refused.is_some_and(|size| !self.fits(size, core))
     }
 
     /// Room for `size`, if puts are not to wait.
     fn reserve(&mut self, size: BatchSize, core: &Core) -> bool {
         let fits = self.fits(size, core);
-        self.refused = (!fits).then_some(size);
-        if fits {
-            self.reserved.bytes += size.bytes;
-            self.reserved.events += size.events;
-        }
-        fits
-    }
-
-    pub(super) fn unreserve(&mut self, size: BatchSize) {
-        self.reserved.bytes -= size.bytes;
-        self.reserved.events -= size.events;
+        self.room.reserve(size, fits)
     }
 
     /// Stores one batch; returns its identity if it is settled immediately.

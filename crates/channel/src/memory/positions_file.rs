@@ -52,7 +52,10 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<SourcePositio
         let found = file.version;
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("the positions have version {found}, but only version {VERSION} is supported"),
+            format!(
+                "the positions have version {found}, but only version {VERSION} is supported; use \
+                 the program that wrote them"
+            ),
         ));
     }
     let position = |row: &Row| {

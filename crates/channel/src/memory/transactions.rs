@@ -32,7 +32,7 @@ impl Room for Core {
     }
 
     fn release(&self, reserved: BatchSize) {
-        self.state().unreserve(reserved);
+        self.state().room.release(reserved);
         self.room.notify_waiters();
     }
 }
@@ -50,7 +50,7 @@ impl Tickets for Core {
         .await
     }
 
-    fn settle_tickets(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
+    fn commit(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
         let keys = {
             let mut state = self.state();
             let (_, settled) = state.in_flight.commit(consumer, tickets);
@@ -61,7 +61,7 @@ impl Tickets for Core {
         self.announce(keys);
     }
 
-    fn return_tickets(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
+    fn rollback(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
         self.state().in_flight.rollback(consumer, tickets);
         self.ready.notify_waiters();
     }

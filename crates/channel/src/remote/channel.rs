@@ -254,8 +254,9 @@ impl Channel for Remote {
         if !state.unsaved || state.lost {
             return Ok(());
         }
-        let problem = "cannot store the progress of the sinks, so some batches will be delivered \
-                       again; no event is lost, no action needed";
+        let problem = "cannot store the progress of the sinks; no event is lost; the next start \
+                       delivers some batches again, which exactly-once sinks drop and others store \
+                       twice";
         let error = LogError::Failed(std::io::Error::other(problem));
         Err(core.log_error(&Arc::new(error)))
     }

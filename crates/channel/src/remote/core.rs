@@ -109,19 +109,6 @@ impl Core {
         self.env.blocking.run(Box::new(move || core.lead_until_idle()));
     }
 
-    /// Commits tickets that a consumer holds.
-    pub(super) fn commit(&self, consumer: &str, tickets: &IntervalSet) {
-        let settled = self.state().commit(consumer, tickets);
-        self.signals.dirty.notify_one();
-        self.announce(settled);
-    }
-
-    /// Rolls back tickets of a consumer.
-    pub(super) fn rollback(&self, consumer: &str, tickets: &IntervalSet) {
-        self.state().rollback(consumer, tickets);
-        self.signals.ready.notify_waiters();
-    }
-
     /// Announces identities that are settled.
     pub(super) fn announce(&self, settled: KeySet) {
         if !settled.is_empty() {

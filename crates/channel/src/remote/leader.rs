@@ -69,7 +69,7 @@ impl Core {
 
     fn serve(&self, work: Work) {
         let Work { group, registers, flush } = work;
-        self.state().unreserve(group.reserved);
+        self.state().room.release(group.reserved);
         if self.state().lost {
             // No answer: as after a kill, the sources do not know whether waiting puts are stored.
             self.state().flush = false;

@@ -31,7 +31,7 @@ impl Room for Core {
     }
 
     fn release(&self, reserved: BatchSize) {
-        self.state().unreserve(reserved);
+        self.state().room.release(reserved);
         self.signals.room.notify_waiters();
     }
 }

@@ -20,6 +20,7 @@ use crate::durable::commit::hand_off::{HandOff, Handing};
 use crate::durable::log::records::{PutRecord, SegmentRecord, StateRecord};
 use crate::in_flight::InFlight;
 use crate::positions::Positions;
+use crate::reservations::Reservations;
 
 /// Data about a batch.
 #[derive(Debug, Clone, Copy)]
@@ -61,9 +62,7 @@ pub(super) struct State {
     pub(super) ahead: BTreeMap<Arc<str>, Ahead>,
     /// The sequence of the next batch that is created here.
     pub(super) next_sequence: u64,
-    pub(super) reserved: BatchSize,
-    /// The last size that did not fit; `None` once there was room again.
-    pub(super) refused: Option<BatchSize>,
+    pub(super) room: Reservations,
     pub(super) hand_off: HandOff<Request>,
     /// There are changes that no STATE contains.
     pub(super) unsaved: bool,
@@ -271,31 +270,20 @@ impl State {
     }
 
     pub(super) fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
-        let bytes = self.bytes() + self.reserved.bytes + size.bytes;
-        let events = self.events + self.reserved.events + size.events;
+        let bytes = self.bytes() + self.room.reserved.bytes + size.bytes;
+        let events = self.events + self.room.reserved.events + size.events;
         bytes <= limits.capacity_bytes && events <= limits.capacity_events
     }
 
     /// Room for `size`, if puts are not to wait.
     pub(super) fn reserve(&mut self, size: BatchSize, limits: &Limits) -> bool {
         let fits = self.fits(size, limits);
-        self.refused = (!fits).then_some(size);
-        if fits {
-            self.reserved.bytes += size.bytes;
-            self.reserved.events += size.events;
-        }
-        fits
-    }
-
-    /// Gives reserved room back.
-    pub(super) fn unreserve(&mut self, size: BatchSize) {
-        self.reserved.bytes -= size.bytes;
-        self.reserved.events -= size.events;
+        self.room.reserve(size, fits)
     }
 
     /// Returns `true` if puts wait now.
     pub(super) fn stops_intake(&self, limits: &Limits) -> bool {
-        self.closed || self.refused.is_some_and(|size| !self.fits(size, limits))
+        self.closed || self.room.refused.is_some_and(|size| !self.fits(size, limits))
     }
 
     /// Returns `true` if a STATE would free room for a waiting put.

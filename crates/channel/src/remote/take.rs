@@ -77,11 +77,14 @@ impl Tickets for Core {
         Next { core: self, consumer }.take().await
     }
 
-    fn settle_tickets(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
-        self.commit(consumer, tickets);
+    fn commit(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
+        let settled = self.state().commit(consumer, tickets);
+        self.signals.dirty.notify_one();
+        self.announce(settled);
     }
 
-    fn return_tickets(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
-        self.rollback(consumer, tickets);
+    fn rollback(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
+        self.state().rollback(consumer, tickets);
+        self.signals.ready.notify_waiters();
     }
 }

@@ -94,7 +94,7 @@ impl Sending {
         tokio::select! {
             biased;
             sent = self.send_all(messages, destinations, refused) => sent,
-            () = gone => Err(self.connection.ended("the broker closed it")),
+            () = gone => Err(self.connection.ended("the broker closed the connection")),
         }
     }
 
@@ -156,14 +156,12 @@ impl Sending {
                 Ok(Outcome::Accepted(_)) => {}
                 Ok(Outcome::Rejected(it)) => self.rejected(place, it.error, refused)?,
                 Ok(Outcome::Released(_)) => {
-                    return Err(
-                        self.not_taken("the broker returned it with the outcome `released`")
-                    );
+                    return Err(self
+                        .not_taken("the broker returned the message with the outcome `released`"));
                 }
                 Ok(Outcome::Modified(_)) => {
-                    return Err(
-                        self.not_taken("the broker returned it with the outcome `modified`")
-                    );
+                    return Err(self
+                        .not_taken("the broker returned the message with the outcome `modified`"));
                 }
                 Err(error) => self.not_sent(place, error, refused)?,
             }
@@ -250,8 +248,13 @@ impl Sending {
                     ),
                 });
             }
-            Some(error) => format!("{broker} rejects it: {error}"),
-            None => format!("{broker} rejects it without a reason; see its log"),
+            Some(error) => format!(
+                "{broker} rejects the message: {error}; correct the limits of the address there, \
+                 and replay the message"
+            ),
+            None => {
+                format!("{broker} rejects the message without a reason; see the log of the broker")
+            }
         };
         let is_large = error.is_some_and(|error| {
             error.condition == ErrorCondition::LinkError(LinkError::MessageSizeExceeded)

@@ -131,21 +131,15 @@ impl Component for Config {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use pipeline::testkit::build;
     use serde_json::{Value, json};
 
     use super::*;
 
     fn guarantee(more: &Value) -> Result<pipeline::Guarantee, String> {
-        let mut settings = json!({
+        let settings = json!({
             "broker": { "urls": ["amqp://b:5672"] }, "address": "in", "destination_type": "topic",
         });
-        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
-        let built = build::<Config>(&settings, &cx);
-        built.map(|source| source.guarantee()).map_err(|error| error.to_string())
+        kit::testkit::built::<Config>(settings, more).map(|source| source.guarantee())
     }
 
     #[test]

@@ -175,7 +175,8 @@ impl Walk {
                 matches!(code, 0xa3 | 0xb3) && (!self.is_performative || self.open.len() > 1);
             if !is_number && !is_name {
                 return Err(format!(
-                    "the broker sent a value with a descriptor of the invalid type 0x{code:02x}"
+                    "the data of the broker is not valid AMQP 1.0: a descriptor has the invalid \
+                     type 0x{code:02x}"
                 ));
             }
         }

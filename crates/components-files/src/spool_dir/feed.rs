@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kit::follow::{Refused, Store, limits};
-use pipeline::env::Entropy;
+use pipeline::env::{Entropy, Moment};
 use pipeline::{Batch, PieceLimits, PositionIntake, SourcePosition};
 
 use super::config::Options;
@@ -38,6 +38,11 @@ impl Feed {
     /// Returns the limits of a batch: the configured ones, or lower ones of the downstream agents.
     pub(super) fn limits(&self, options: &Options) -> PieceLimits {
         limits(&*self.intake, options.batch_bytes(), options.batch_events)
+    }
+
+    /// Reports that everything before this moment is stored.
+    pub(super) fn stored_before(&self, moment: Moment) {
+        self.intake.stored_before(moment);
     }
 
     /// Removes the key with one of the next batches.

@@ -111,6 +111,26 @@ impl Known {
         over.into_iter().map(gone).collect()
     }
 
+    /// Returns the keys of files that are not stored in every channel: of those listed, and of
+    /// missing ones that were read in part. A file that is skipped permanently is not delivered.
+    pub(super) fn unread(&self, files: &[Found]) -> BTreeSet<Bytes> {
+        let is_done = |key: &Bytes, stat: &FileStat| {
+            let is_stored = |mark: &Option<Mark>| {
+                mark.as_ref().is_some_and(|it| it.at == DONE && it.sight.is_unchanged(stat))
+            };
+            let skipped = self.passed.get(key).filter(|passed| passed.is_as(stat));
+            self.marks.get(key).is_some_and(|marks| marks.iter().all(is_stored))
+                || skipped.is_some_and(|passed| passed.until.is_none())
+        };
+        let listed = files.iter().map(|it| (mark::key(it.stat.device, it.stat.inode), &it.stat));
+        let listed = listed.filter(|(key, stat)| !is_done(key, stat)).map(|(key, _)| key);
+        let is_partial = |key: &&Bytes| {
+            let mut marks = self.marks.get(*key).into_iter().flatten().flatten();
+            marks.any(|mark| mark.at != DONE)
+        };
+        listed.chain(self.unseen.keys().filter(is_partial).cloned()).collect()
+    }
+
     /// Returns true if a file must be read. A new or changed file is due once it has been unchanged
     /// for `settle`.
     pub(super) fn is_due(&mut self, stat: &FileStat, now: Instant) -> bool {

@@ -73,7 +73,9 @@ pub(super) fn list(
 impl Listing {
     fn look_at(&mut self, disk: &dyn Disk, path: PathBuf) {
         if path.as_os_str().len() > PATH_MAX {
-            let error = io::Error::other(format!("the path exceeds {PATH_MAX} bytes"));
+            let error = io::Error::other(format!(
+                "the path exceeds {PATH_MAX} bytes; rename the file or its directories"
+            ));
             self.unreadable.push((path, error));
             return;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kit::follow::Refused;
 use kit::multiline::EVENT_DIVIDED;
-use pipeline::env::FileStat;
+use pipeline::env::{FileStat, Moment};
 use pipeline::file_position::shown;
 use pipeline::{ErrorClass, SourceContext, SourceError};
 use tokio::time::{Instant, sleep};
@@ -17,14 +17,19 @@ use super::finish::{self, Finished};
 use super::known::Known;
 use super::listing::{self, Found};
 use super::mark::{self, DONE, Mark, MarkState, Sight};
+use super::progress::Progress;
 use super::reading::{self, Opened, Problem, Reading};
 use super::{RETRY, SpoolDir};
+use crate::REPORT_INTERVAL;
 
 /// State between a start and a stop.
 pub(super) struct Run<'a> {
     spool: &'a SpoolDir,
     known: Known,
     feed: Feed,
+    progress: Progress<Moment>,
+    /// When the next report is due.
+    report_at: Instant,
 }
 
 /// Result of reading a file.
@@ -40,7 +45,9 @@ impl<'a> Run<'a> {
     pub(super) fn new(spool: &'a SpoolDir, cx: &SourceContext) -> Self {
         let (name, entropy) = (spool.name.clone(), spool.env.entropy.clone());
         let known = Known::from_positions(&cx.positions.positions(&name), spool.options.settle);
-        Self { spool, known, feed: Feed::new(name, entropy, cx.positions.clone()) }
+        let feed = Feed::new(name, entropy, cx.positions.clone());
+        let (progress, report_at) = (Progress::default(), Instant::now());
+        Self { spool, known, feed, progress, report_at }
     }
 
     /// Waits for unfinished batches.
@@ -84,11 +91,13 @@ impl<'a> Run<'a> {
     async fn list(&mut self) -> Result<Vec<Found>, SourceError> {
         let (env, options) = (self.spool.env.clone(), self.spool.options.clone());
         let (disk, entropy) = (env.disk.clone(), env.entropy.clone());
+        let began = env.moment();
         let listing = env.offload(move || listing::list(&*disk, &*entropy, &options)).await;
         let listing = listing.map_err(|error| SourceError {
             class: ErrorClass::Transient,
             message: format!(
-                "cannot read the directory {}",
+                "cannot read the directory {}; create it, or give the user of the agent the right \
+                 to read it",
                 self.spool.options.directory.display()
             ),
             source: Some(error.into()),
@@ -110,10 +119,20 @@ impl<'a> Run<'a> {
                 }
                 self.feed.forget_with_next(gone.key);
             }
+            self.report(began, &listing.files, now);
         }
         let mut files = listing.files;
         files.retain(|found| self.known.is_due(&found.stat, now));
         Ok(files)
+    }
+
+    /// Reports the time before the latest listing whose files are stored.
+    fn report(&mut self, began: Moment, files: &[Found], now: Instant) {
+        let stored = self.progress.listed(began, self.known.unread(files));
+        if let Some(before) = stored.filter(|_| now >= self.report_at) {
+            self.feed.stored_before(before);
+            self.report_at = now + REPORT_INTERVAL;
+        }
     }
 
     /// Reads a file to its end and finishes it, or sets it aside.
@@ -273,15 +292,16 @@ impl<'a> Run<'a> {
             Ok(name) => {
                 let name = shown(&name);
                 tracing::warn!(%source, %file, problem, stored, %name,
-                    "renamed a file that cannot be read any further; its unread content is not \
-                     delivered: fix it and put it into the directory as a new file");
+                    "renamed a file that cannot be read any further; its content after byte \
+                     `stored` is not delivered: fix `problem` and put the file into the directory \
+                     again, which stores the content before that byte twice");
             }
             Err(error) => {
                 tracing::warn!(
                     %source, %file, problem, stored, %error,
                     "skipping a file that can neither be read any further nor be renamed; its \
-                     unread content is not delivered: fix it and put it into the directory as a \
-                     new file",
+                     content after byte `stored` is not delivered: fix `problem` and put the file \
+                     into the directory again, which stores the content before that byte twice",
                 );
                 self.known.pass_over_sight(sight, None);
                 return;

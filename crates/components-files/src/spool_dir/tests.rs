@@ -8,6 +8,7 @@
 
 mod bad;
 mod kills;
+mod progress;
 mod rig;
 mod settle;
 mod split;

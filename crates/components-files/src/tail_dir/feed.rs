@@ -69,7 +69,8 @@ impl Target {
         if let Some((failures, lasts)) = trouble.should_log(now, &text) {
             tracing::warn!(
                 source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
-                "cannot store a batch in the channel; its file waits; retrying",
+                "cannot store a batch in the channel; its file waits; retrying; no event is lost; \
+                 fix the cause in `error`",
             );
         }
     }

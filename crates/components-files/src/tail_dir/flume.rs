@@ -145,7 +145,8 @@ impl Tailer {
                 Err(error) => {
                     tracing::warn!(source = %self.source, file = %shown(&entry.file), %error,
                         "cannot read file; when it becomes readable, it is read without Flume's \
-                         position, so events may be repeated; check its permissions");
+                         position, so events that Flume has read may be stored twice; check its \
+                         permissions");
                     self.count_anomaly("unreadable", 1);
                 }
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use pipeline::Env;
-use pipeline::env::Change;
+use pipeline::env::{Change, Moment};
 use tokio::time::Instant;
 
 use super::chunk::{Chunk, Part};
@@ -58,7 +58,7 @@ impl Pace {
     }
 
     /// Returns [`Tailer::stored_before`]; `None` during a turn.
-    pub(super) fn stored_before(&self) -> Option<i64> {
+    pub(super) fn stored_before(&self) -> Option<Moment> {
         self.tailer.as_ref().and_then(Tailer::stored_before)
     }
 

@@ -31,7 +31,8 @@ pub(super) fn recover(
                 tracing::warn!(
                     source,
                     "cannot decode a file position in the channel; the file is treated as new, so \
-                     its events may be repeated; no action needed"
+                     its events may be stored twice; another version of this program wrote it; no \
+                     action needed"
                 );
                 continue;
             };

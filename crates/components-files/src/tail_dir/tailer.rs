@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Metrics;
-use pipeline::env::{Change, FileKind, FileStat, Watch, unix_millis};
+use pipeline::env::{Change, FileKind, FileStat, Moment, Watch};
 use pipeline::{Env, FileBoard, FollowedFiles};
 use tokio::time::Instant;
 
@@ -76,8 +76,8 @@ pub(super) struct Tailer {
     /// Files that need a read, in order.
     ready: VecDeque<FileId>,
     turns: u64,
-    /// Start of the last survey, in milliseconds since 1970.
-    surveyed_at: Option<i64>,
+    /// Start of the last survey.
+    surveyed_at: Option<Moment>,
     /// Result of the last survey, apart from the files.
     pub(super) seen: Seen,
     /// Files that were renamed since the last survey.
@@ -172,7 +172,7 @@ impl Tailer {
         let mut chunks = Vec::new();
         if now >= self.schedule.next() {
             let is_first = self.seen.is_first();
-            self.surveyed_at = i64::try_from(unix_millis(self.env.clock.now())).ok();
+            self.surveyed_at = Some(self.env.moment());
             chunks.extend(self.survey(now));
             self.is_waiting_for_notes |= is_first && !chunks.is_empty();
             let cost = now.elapsed();
@@ -231,10 +231,10 @@ impl Tailer {
         self.board = board;
     }
 
-    /// Returns the time before which every line of the files is stored in every channel: the start
-    /// of the last survey, if each file was read to its end since then. `None` while a line is
-    /// unread, incomplete or on its way, or a file cannot be read.
-    pub(super) fn stored_before(&self) -> Option<i64> {
+    /// Returns the moment before which every line of the files is stored in every channel: the
+    /// start of the last survey, if each file was read to its end since then. `None` while a line
+    /// is unread, incomplete or on its way, or a file cannot be read.
+    pub(super) fn stored_before(&self) -> Option<Moment> {
         let is_idle = self.ready.is_empty() && !self.is_waiting_for_notes;
         let is_readable = self.seen.problems().is_empty() && !self.seen.may_miss;
         let is_stored = || self.files.iter().all(|(_, file)| file.is_all_stored());

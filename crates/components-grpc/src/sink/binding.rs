@@ -35,7 +35,8 @@ pub(super) fn know_name(
                 %sink, %error,
                 "cannot read this agent's name from its certificate or token file, so its batches \
                  carry no name; next agents with `origins = \"require\"` reject them: fix `error`, \
-                 then run `aqueduct channel renew --name`",
+                 then stop the agent and run `aqueduct channel renew DATA_DIR/channels/CHANNEL \
+                 --name NAME`",
             );
             None
         }

@@ -24,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, error, info, warn};
+use web::token_of;
 use wire::keys;
 use wire::v1::from_receiver::Message;
 use wire::v1::{self, FromReceiver, FromSender, Reason, from_sender};
 
 use super::GrpcError;
-use super::authorization::authorization;
 use super::connector::{Connector, Ending};
 use super::fault::Fault;
 use super::progress::ProgressNews;
@@ -151,7 +151,7 @@ impl Connection {
             let status = Box::new(ending.status(status));
             GrpcError::Broken { address: address(), status }
         };
-        let authorization = match authorization(&self.env, self.token.as_ref()).await {
+        let authorization = match token_of(&self.env, self.token.as_ref()).await {
             Ok(authorization) => authorization,
             Err(source) => return GrpcError::Token { address: address(), source },
         };
@@ -371,8 +371,8 @@ impl Connection {
                 sink = %self.name, address = %self.shared.address, %other,
                 own = &*own.text, theirs = &*theirs.text,
                 "the next agent at `address` routes events to other datasets (`own`) than the \
-                 agent at `other` (`theirs`); it gets no batches until `aqueduct check` prints the \
-                 same routing for both",
+                 agent at `other` (`theirs`); it gets no batches until `aqueduct check FILE` shows \
+                 the same routing on both hosts",
             );
         }
     }

@@ -10,7 +10,11 @@ use pipeline::{Classify, ErrorClass};
 #[derive(Debug, thiserror::Error)]
 pub enum GrpcError {
     /// The connection failed.
-    #[error("cannot connect to {address}: {}", innermost(cause))]
+    #[error(
+        "cannot connect to {address}: {}; check that a collector is running there and reachable \
+         from this host",
+        innermost(cause)
+    )]
     Connect {
         /// Address of the downstream agent.
         address: String,
@@ -40,13 +44,16 @@ pub enum GrpcError {
         timeout: Duration,
     },
     /// The stream ended.
-    #[error("{address} closed the connection; reconnecting")]
+    #[error(
+        "{address} closed the connection; reconnecting; no event is lost. If this repeats, see the \
+         log of that agent"
+    )]
     Ended {
         /// Address of the downstream agent.
         address: String,
     },
     /// The stream broke.
-    #[error("lost the connection to {address}: {}; reconnecting", said(status))]
+    #[error("lost the connection to {address}: {}; reconnecting; no event is lost", said(status))]
     Broken {
         /// Address of the downstream agent.
         address: String,
@@ -63,7 +70,7 @@ pub enum GrpcError {
         source: wire::Malformed,
     },
     /// There is no connection now.
-    #[error("no connection to {address}; reconnecting")]
+    #[error("no connection to {address}; reconnecting; the log has the cause of the last attempt")]
     Down {
         /// Address of the downstream agent.
         address: String,
@@ -72,7 +79,10 @@ pub enum GrpcError {
         source: Option<Arc<GrpcError>>,
     },
     /// The batch was sent and not answered. The downstream agent may have it or not.
-    #[error("no response from {address} to a batch, which may be stored there; it is resent")]
+    #[error(
+        "no response from {address} to a batch, which may be stored there; resending it, which \
+         stores nothing twice; if this repeats, check that agent and the network"
+    )]
     NoAnswer {
         /// Address of the downstream agent.
         address: String,
@@ -81,7 +91,10 @@ pub enum GrpcError {
         source: Option<Arc<GrpcError>>,
     },
     /// The downstream agent has no room now.
-    #[error("{address} has no room for more events; it asks to retry in {retry_after:?}")]
+    #[error(
+        "{address} is full and accepts no events now; retrying in {retry_after:?}; no event is \
+         lost; if this lasts, check the sinks of that agent"
+    )]
     Full {
         /// Address of the downstream agent.
         address: String,
@@ -89,13 +102,16 @@ pub enum GrpcError {
         retry_after: Duration,
     },
     /// The downstream agent is stopping.
-    #[error("{address} is stopping and accepts no batches; retrying")]
+    #[error("{address} is stopping and accepts no batches; retrying; no action needed")]
     Draining {
         /// Address of the downstream agent.
         address: String,
     },
     /// The downstream agent could not read the message.
-    #[error("a batch arrived damaged at {address}; it is resent")]
+    #[error(
+        "a batch was damaged on the way to {address}; resending it; no event is lost; if this \
+         repeats, check the memory and network hardware of both hosts"
+    )]
     Unreadable {
         /// Address of the downstream agent.
         address: String,
@@ -104,7 +120,7 @@ pub enum GrpcError {
     #[error(
         "{address} gets no batches, because it routes events differently from {other}: {own} \
          instead of {theirs}; use the same selectors, interceptors, sink names and directories on \
-         both (compare with `aqueduct check`)"
+         both (compare the output of `aqueduct check FILE` on both hosts)"
     )]
     OtherRouting {
         /// Address of the downstream agent.
@@ -195,7 +211,7 @@ mod tests {
             text,
             "lost the connection to a:1: stream closed; if this continues, check that a collector \
              listens on this port, and whether it requires TLS (`tls`) and a certificate \
-             (`tls.certificate`); reconnecting"
+             (`tls.certificate`); reconnecting; no event is lost"
         );
         let text = broken(tonic::Status::resource_exhausted("too many connections"));
         assert!(text.starts_with("lost the connection to a:1: too many connections ("), "{text}");

@@ -21,7 +21,8 @@ use super::connection::Connection;
 const DATASET_MAX: usize = 256;
 
 /// Advice with a command that shows more.
-const COMMAND: &str = "`aqueduct ledger show` on the collector shows its ledger";
+const COMMAND: &str = "to see the ledger of a collector, run `aqueduct ledger show --store URL \
+                       --sink NAME --data-dir DATA_DIR` on its host";
 
 impl Connection {
     /// Handles a report of the downstream ledgers. The connection began at `began`: a ledger's age

@@ -6,9 +6,9 @@
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
+use web::token_of;
 use wire::v1::FromSender;
 
-use super::authorization::authorization;
 use super::connector::Connector;
 use super::{Grpc, GrpcError};
 
@@ -25,7 +25,7 @@ impl Grpc {
     }
 
     async fn open_stream(&self) -> Result<(), GrpcError> {
-        let token = authorization(&self.env, self.token.as_ref()).await;
+        let token = token_of(&self.env, self.token.as_ref()).await;
         let token = token.map_err(|source| GrpcError::Token { address: self.address(), source })?;
         let address = self.shared.address.clone();
         let connector = Connector::new(self.dialer.clone(), address);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use peers::ProgressBoard;
-use pipeline::Origin;
+use pipeline::{Origin, Reached};
 use wire::v1::{self, FromSender, from_sender};
 
 /// The reports that one stream has sent.
@@ -11,7 +11,7 @@ pub(super) struct ProgressNews {
     board: ProgressBoard,
     /// Changes of the board that are sent.
     changes: u64,
-    sent: BTreeMap<Origin, i64>,
+    sent: BTreeMap<Origin, Reached>,
 }
 
 impl ProgressNews {
@@ -34,13 +34,13 @@ impl ProgressNews {
     pub(super) fn message(&mut self) -> FromSender {
         let changes = self.board.changes();
         let mut due = self.board.reached();
-        due.retain(|(origin, reached)| self.sent.get(origin) != Some(&reached.before));
+        due.retain(|(origin, reached)| self.sent.get(origin) != Some(reached));
         let is_last = due.len() <= wire::REACHED_MAX;
         due.truncate(wire::REACHED_MAX);
         if is_last {
             self.changes = changes;
         }
-        self.sent.extend(due.iter().map(|(origin, reached)| (*origin, reached.before)));
+        self.sent.extend(due.iter().cloned());
         let progress = v1::Progress { reached: wire::keys::encode_reached(&due) };
         FromSender { message: Some(from_sender::Message::Progress(progress)) }
     }
@@ -48,8 +48,6 @@ impl ProgressNews {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::Reached;
-
     use super::*;
 
     fn sent(news: &mut ProgressNews) -> usize {
@@ -67,7 +65,7 @@ mod tests {
         let all = wire::REACHED_MAX + 1;
         let at = |n: usize, before| {
             let origin = Origin((n as u128).to_be_bytes());
-            (origin, Reached { host: "web-1".into(), before })
+            (origin, Reached { host: "web-1".into(), before, held_by: "".into() })
         };
         board.observe((0..all).map(|n| at(n, 5)));
         assert_eq!((sent(&mut news), news.is_due()), (wire::REACHED_MAX, true));

@@ -44,8 +44,9 @@ pub enum Origins {
 #[error(
     "the origin {origin} (the identity of a channel) does not belong to the name of its sender \
      ({names}), which may impersonate another agent. If the sender's channel is older than its \
-     name, run `aqueduct channel renew DIR --name NAME` there once it is empty; if the sender \
-     relays for other agents, add its name to `relays` of this source"
+     name, wait until the channel is empty, stop that agent, and run `aqueduct channel renew \
+     DATA_DIR/channels/CHANNEL --name NAME` on its host; if the sender relays for other agents, \
+     add its name to `relays` of this source"
 )]
 pub(super) struct Foreign {
     origin: Origin,

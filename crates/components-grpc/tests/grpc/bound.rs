@@ -178,7 +178,7 @@ async fn refuses_an_impersonating_sender_and_the_other_continues() {
     forger.say(from_sender::Message::Put(put(victim, 1))).await;
     assert_eq!(forger.end().await.code(), Code::PermissionDenied);
     let progress = |origin| {
-        let reached = Reached { host: "web-1".into(), before: 5 };
+        let reached = Reached { host: "web-1".into(), before: 5, held_by: "".into() };
         let reached = keys::encode_reached(&[(origin, reached)]);
         from_sender::Message::Progress(Progress { reached })
     };

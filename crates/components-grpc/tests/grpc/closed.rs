@@ -108,7 +108,7 @@ async fn another_content_under_a_known_identity_is_refused_and_not_dropped() {
     within(impostor.write(marked)).await.unwrap();
     verdicts.until(&mut *impostor, |v| v.refused == set(1..2) && v.stored.contains(0)).await;
     assert!(
-        verdicts.failures[0].contains("a batch with other events has the same identity"),
+        verdicts.failures[0].contains("already has a batch with this identity"),
         "{:?}",
         verdicts.failures
     );
@@ -152,7 +152,10 @@ async fn reports_of_progress_are_handed_on_when_they_change() {
     let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let cx = BuildContext::alone("out", &std::env::temp_dir(), env.clone());
     let board = cx.get::<ProgressBoard>();
-    let at = |origin, before| (Origin([origin; 16]), Reached { host: "web-1".into(), before });
+    let at = |origin, before| {
+        let (host, held_by) = ("web-1".into(), if before == 7 { "syslog" } else { "" }.into());
+        (Origin([origin; 16]), Reached { host, before, held_by })
+    };
     board.observe([at(1, 5), at(2, 7)]);
     let settings = json!({ "address": source.address });
     let mut sink: Box<dyn Sink> = build::<components_grpc::sink::Config>(&settings, &cx).unwrap();

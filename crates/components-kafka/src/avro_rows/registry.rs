@@ -15,18 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use formats::avro::bodies::COMPILED_MAX;
 use formats::avro::schema::Schema;
 use http_body_util::Full;
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use hyper::{Request, StatusCode, Uri};
-use oauth::exchange::{
-    Failure, HTTP, Sender, answer, hidden, name_plain_text, parsed, refusal, shown_url, url_of,
-    whole,
-};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use pipeline::env::OpenMode;
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Env, Secret};
@@ -36,7 +31,9 @@ use serde_json::{Value, json};
 use support::causes::chain;
 use thiserror::Error;
 use tls::ClientTls;
-use tls::http::Connector;
+use web::failure::{answer, parsed, refusal, whole};
+use web::settings::{HTTP, name_plain_text, shown_url, url_of};
+use web::{Client, Connector, Failure, basic, bearer};
 
 use super::references::inline;
 use super::{Plan, Planned};
@@ -105,7 +102,7 @@ impl From<Failure> for Unusable {
 /// The client of a registry, and its cache.
 pub(super) struct Registry {
     env: Env,
-    sender: Sender,
+    client: Client,
     /// Without a slash at its end.
     url: String,
     authorization: Option<HeaderValue>,
@@ -121,12 +118,8 @@ impl Registry {
     /// A setting is wrong.
     pub(super) fn new(config: RegistryConfig, cx: &BuildContext) -> Result<Self, BuildError> {
         let RegistryConfig { url, user, password, token, tls, timeout } = config;
-        if url.contains('@') {
-            let problem = "must not contain a user name, because URLs are shown in logs; set \
-                           `registry.user` and `registry.password`";
-            return Err(BuildError::invalid("registry.url", problem));
-        }
-        let uri = url_of("registry.url", &url, HTTP)?;
+        let login = "`registry.user` and `registry.password`";
+        let uri = url_of("registry.url", &url, HTTP, login)?;
         if uri.query().is_some() {
             return Err(BuildError::invalid("registry.url", "must not have a query"));
         }
@@ -136,14 +129,8 @@ impl Registry {
         }
         let authorization = match (user, password, token) {
             (None, None, None) => None,
-            (Some(user), Some(password), None) => {
-                let login = format!("{user}:{}", password.expose().trim_end_matches('\n'));
-                let login = format!("Basic {}", BASE64_STANDARD.encode(login));
-                Some(hidden("registry.password", &login)?)
-            }
-            (None, None, Some(token)) => {
-                Some(hidden("registry.token", &format!("Bearer {}", token.expose().trim()))?)
-            }
+            (Some(user), Some(password), None) => Some(basic(&user, password.expose())),
+            (None, None, Some(token)) => Some(bearer("registry.token", &token)?),
             (_, _, Some(_)) => {
                 let problem = "cannot be combined with `user` and `password`: remove one of them";
                 return Err(BuildError::invalid("registry.token", problem));
@@ -157,7 +144,7 @@ impl Registry {
         let connector = Connector::new(tls, &cx.env).map_err(|error| error.below("registry"))?;
         Ok(Self {
             env: cx.env.clone(),
-            sender: connector.client(),
+            client: connector.client(),
             url: url.trim_end_matches('/').to_owned(),
             authorization,
             timeout: timeout.0,
@@ -270,7 +257,7 @@ impl Registry {
         if let Some(value) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, value.clone());
         }
-        let response = answer(&self.sender, request, &url, self.timeout).await?;
+        let response = answer(&self.client, request, &url, self.timeout).await?;
         if response.status().is_success() {
             return Ok(whole(response.into_body(), &url, SCHEMA_BYTES_MAX, self.timeout).await?);
         }
@@ -345,17 +332,9 @@ fn code(text: &str) -> Option<u64> {
 }
 
 /// Encodes a part of a path.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(byte.into());
-            }
-            byte => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+fn encoded(text: &str) -> PercentEncode<'_> {
+    const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, PLAIN)
 }
 
 fn read(env: &Env, path: &Path) -> io::Result<Vec<u8>> {

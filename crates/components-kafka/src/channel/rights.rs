@@ -45,8 +45,8 @@ impl<'a> Right<'a> {
         let Self { operation, on: (option, name) } = self;
         LogError::Unusable(format!(
             "{what}: the brokers deny {operation} on `{name}` to this client; grant it with \
-             `kafka-acls.sh --add --allow-principal User:NAME --operation {operation} {option} \
-             {name}`, or set another user in `properties`"
+             `kafka-acls.sh --bootstrap-server HOST:PORT --add --allow-principal User:NAME \
+             --operation {operation} {option} {name}`, or set another user in `properties`"
         ))
     }
 }

@@ -5,7 +5,7 @@ use std::thread::park_timeout;
 use std::time::Duration;
 
 use ::channel::remote::LogError;
-use futures::executor::block_on;
+use futures_executor::block_on;
 use rdkafka::admin::{ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -72,8 +72,8 @@ fn is_one(Topic { setting, name, .. }: Topic<'_>, partitions: usize) -> Result<(
     }
     Err(LogError::Unusable(format!(
         "topic `{name}` (`{setting}`) has {partitions} partitions, but the channel needs 1: \
-         create another topic with `--partitions 1`, or set a new name and `create_with_replicas` \
-         so that the channel creates it"
+         create another topic with 1 partition, or set a new name and `create_with_replicas` so \
+         that the channel creates it"
     )))
 }
 
@@ -81,8 +81,9 @@ fn missing(Topic { setting, name, wanted }: Topic<'_>) -> LogError {
     let settings = wanted.iter().map(|it| format!("--config {}={}", it.setting, it.value));
     let settings: Vec<_> = settings.collect();
     LogError::Unusable(format!(
-        "topic `{name}` (`{setting}`) does not exist: create it with `--partitions 1 {}`, or set \
-         `create_with_replicas` so that the channel creates it",
+        "topic `{name}` (`{setting}`) does not exist: create it with `kafka-topics.sh \
+         --bootstrap-server HOST:PORT --create --topic {name} --partitions 1 --replication-factor \
+         3 {}`, or set `create_with_replicas` so that the channel creates it",
         settings.join(" ")
     ))
 }
@@ -183,7 +184,8 @@ fn make(
         Some(Err((_, code))) => {
             return Err(LogError::Unusable(format!(
                 "cannot create topic `{name}` (`{setting}`) with {replicas} replicas \
-                 (`create_with_replicas`): {code}"
+                 (`create_with_replicas`): {code}; lower `create_with_replicas` to the number of \
+                 brokers, or create the topic yourself"
             )));
         }
     }
@@ -206,8 +208,8 @@ fn check(admin: &Admin, Topic { setting, name, wanted }: Topic<'_>) -> Result<()
         if set != *value {
             return Err(LogError::Unusable(format!(
                 "topic `{name}` (`{setting}`) has `{property}={set}`, but the channel needs \
-                 `{value}`: {why}; set it with `kafka-configs.sh --alter --topic {name} \
-                 --add-config {property}={value}`"
+                 `{value}`: {why}; set it with `kafka-configs.sh --bootstrap-server HOST:PORT \
+                 --alter --topic {name} --add-config {property}={value}`"
             )));
         }
     }

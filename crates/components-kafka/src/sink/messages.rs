@@ -178,7 +178,13 @@ impl Kafka {
 pub(super) fn delivered(mut refused: Failed) -> Delivered {
     refused.sort_unstable_by_key(|(place, _)| *place);
     let Some((_, code)) = refused.first() else { return Delivered::All };
-    let (reason, detail) = (reason_of(*code), format!("the brokers rejected the message: {code}"));
+    let (reason, detail) = (
+        reason_of(*code),
+        format!(
+            "the brokers reject the message: {code}; correct the limits or the settings of the \
+             topic, and replay it"
+        ),
+    );
     let events = refused.iter().map(|(place, _)| *place).collect();
     Delivered::Except { events, reason, detail }
 }

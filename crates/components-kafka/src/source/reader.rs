@@ -86,9 +86,9 @@ impl Reader {
         })?;
         consumer.context().joined(cluster);
         let topics: Vec<&str> = options.topics.iter().map(|topic| &**topic).collect();
-        consumer
-            .subscribe(&topics)
-            .map_err(|error| format!("cannot subscribe to `topics`: {error}"))?;
+        consumer.subscribe(&topics).map_err(|error| {
+            format!("cannot subscribe to `topics`: {error}; correct the names and patterns")
+        })?;
         let (pace, closed) = (Mutex::default(), Arc::new(Notify::new()));
         Ok(Self(Arc::new(Inner { consumer: Some(consumer), env, pace, closed })))
     }
@@ -143,7 +143,10 @@ impl Reader {
                 // The next line handles fatal errors; the client recovers from others.
                 Some(Err(error)) => {
                     if let Some((_, text)) = self.consumer().client().fatal_error() {
-                        return Err(format!("the Kafka client failed permanently: {text}"));
+                        return Err(format!(
+                            "the Kafka client failed permanently: {text}; restarting it; check the \
+                             brokers and `properties`"
+                        ));
                     }
                     tracing::debug!(%error, "the consumer continues after an error");
                 }
@@ -184,7 +187,12 @@ impl Reader {
         let generation = self.member().generation();
         if pace.paused != Some(generation) {
             let paused = self.consumer().assignment().and_then(|all| self.consumer().pause(&all));
-            paused.map_err(|error| format!("cannot pause partitions: {error}"))?;
+            paused.map_err(|error| {
+                format!(
+                    "cannot pause partitions: {error}; restarting the Kafka client; if this \
+                     repeats, check the brokers"
+                )
+            })?;
             pace.paused = Some(generation);
         }
         let (bytes, events) = self.limits();
@@ -198,7 +206,12 @@ impl Reader {
         pace.since = None;
         if pace.paused.take().is_some() {
             let resumed = self.consumer().assignment().and_then(|all| self.consumer().resume(&all));
-            resumed.map_err(|error| format!("cannot resume partitions: {error}"))?;
+            resumed.map_err(|error| {
+                format!(
+                    "cannot resume partitions: {error}; restarting the Kafka client; if this \
+                     repeats, check the brokers"
+                )
+            })?;
         }
         Ok(())
     }

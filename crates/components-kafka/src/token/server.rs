@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use oauth::exchange::Failure;
-use oauth::{Fetched, TokenServer};
 use pipeline::env::Clock;
 use support::causes::chain;
+use web::Failure;
+use web::oauth::{Fetched, TokenServer};
 
 use super::{Shown, TokenError, shown};
 
@@ -67,7 +67,7 @@ impl Server {
                 tracing::warn!(
                     component,
                     "cannot renew the token to log in to the brokers; retrying, and using the \
-                     current one until it expires: {cause}"
+                     current one until it expires: {cause}; check the server of `oauth`"
                 );
                 Ok(kept.shown.clone())
             }
@@ -108,7 +108,11 @@ impl Server {
         thread::scope(|scope| {
             let asking = thread::Builder::new().name("kafka-token".to_owned());
             let asking = asking.spawn_scoped(scope, ask).map_err(TokenError::Thread)?;
-            let gone = |_| Err(TokenError::Thread(std::io::Error::other("the thread panicked")));
+            let gone = |_| {
+                Err(TokenError::Thread(std::io::Error::other(
+                    "the thread that requests tokens panicked; report this as a bug",
+                )))
+            };
             asking.join().unwrap_or_else(gone)
         })
     }

@@ -203,10 +203,13 @@ impl Publishing {
             }
             PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
                 let cause = match reason {
-                    PubAckReason::TopicNameInvalid => "its topic is invalid",
-                    _ => "it is too large, or its payload does not match its declared format",
+                    PubAckReason::TopicNameInvalid => "the topic is invalid; correct `topic`",
+                    _ => {
+                        "the message is too large, or does not match its declared format; raise \
+                         the packet limit of the broker, or shorten the events"
+                    }
                 };
-                let detail = format!("{} rejects it: {cause}", self.target.address);
+                let detail = format!("{} rejects the message: {cause}", self.target.address);
                 refused.push(Refusal { place, reason: "refused", detail });
                 Ok(None)
             }

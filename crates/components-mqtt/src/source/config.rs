@@ -284,18 +284,13 @@ impl Component for Config {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use pipeline::testkit::build;
     use serde_json::{Value, json};
 
     use super::*;
 
     fn built(more: &Value) -> Result<(), String> {
-        let mut settings = json!({ "broker": { "address": "127.0.0.1:1883" }, "filters": ["a/#"] });
-        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
-        build::<Config>(&settings, &cx).map(drop).map_err(|error| error.to_string())
+        let settings = json!({ "broker": { "address": "127.0.0.1:1883" }, "filters": ["a/#"] });
+        kit::testkit::built::<Config>(settings, more).map(drop)
     }
 
     #[test]

@@ -68,8 +68,8 @@ impl Mqtt {
             let messages = self.session.forget(put_off.id);
             warn!(
                 source = %self.name, messages,
-                "the broker no longer knows messages that are already stored; if it resends them, \
-                 they are stored twice; no action needed"
+                "the broker no longer has some messages of QoS 2 that are already stored; if it \
+                 delivers them again, `messages` messages are stored twice; no action needed"
             );
         }
         Ok(self.session.has_much_room())

@@ -121,7 +121,8 @@ impl Greeting<'_> {
             }
             match self.stream.read_buf(&mut self.decoder.buffer).await {
                 Ok(0) => {
-                    return Err(self.ended("the server closed it before it accepted this client"));
+                    return Err(self
+                        .ended("the server closed the connection before it accepted this client"));
                 }
                 Ok(_) => {}
                 Err(error) => return Err(self.ended(&error.to_string())),

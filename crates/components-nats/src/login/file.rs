@@ -67,10 +67,11 @@ impl File {
         let read = Credentials::read(&text);
         let credentials = read.map_err(|problem| self.file.wrong(0, problem))?;
         if is_exposed && !self.is_warned.swap(true, Ordering::Relaxed) {
+            let path = self.file.path().display();
             warn!(
-                path = %self.file.path().display(),
-                "every user of this host can read the seed of `server.credentials`: restrict the \
-                 file with chmod 600"
+                %path,
+                "every user of this host can read the seed of `server.credentials`: run `chmod 600 \
+                 {path}`"
             );
         }
         Ok(credentials)
@@ -83,7 +84,7 @@ impl Credentials {
             let missing = || {
                 format!(
                     "has no block `-----BEGIN {name}-----`; create the file with `nsc generate \
-                     creds`"
+                     creds --account ACCOUNT --name USER > FILE`"
                 )
             };
             block(text, name).ok_or_else(missing)
@@ -97,7 +98,8 @@ impl Credentials {
     /// Returns advice for a refusal by the server at this time.
     pub(super) fn remedy(&self, now: SystemTime) -> String {
         let Claims { sub, iss, exp, nbf, nats } = &self.claims;
-        let renew = "recreate the file of `server.credentials` with `nsc generate creds`";
+        let renew = "create the file of `server.credentials` again with `nsc generate creds \
+                     --account ACCOUNT --name USER > FILE`";
         let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
         let time = |seconds: i64| match jiff::Timestamp::from_second(seconds) {
@@ -201,7 +203,7 @@ mod tests {
         ] {
             let remedy = Credentials::read(&text(&claims)).ok().unwrap().remedy(now);
             assert!(remedy.contains(expected), "{claims}: {remedy}");
-            assert!(remedy.contains("`nsc generate creds`"), "{remedy}");
+            assert!(remedy.contains("nsc generate creds"), "{remedy}");
         }
     }
 }

@@ -175,7 +175,11 @@ impl Publishing {
                 }
             }
             Reply::No(no) if no.err_code == TOO_LARGE => {
-                let detail = format!("the stream rejects it: {}", no.description);
+                let detail = format!(
+                    "the stream rejects the message: {}; correct the limits of the stream, and \
+                     replay the message",
+                    no.description
+                );
                 outcome.refused.push(Refusal { place: one.place, reason: "too_large", detail });
             }
             Reply::No(no) => return Err(refused(address, &what, no.err_code, &no.description)),

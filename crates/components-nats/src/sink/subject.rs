@@ -48,12 +48,17 @@ impl Subject {
     /// # Errors
     /// Fails if a header is missing, or the result is invalid or reserved for the server.
     pub(super) fn fill(&self, event: EventRef<'_>) -> Result<String, String> {
-        let missing = |name| format!("the event has no header `{name}`, which `subject` uses");
+        let missing = |name| {
+            format!(
+                "the event has no header `{name}`, which `subject` uses; set it with an \
+                 interceptor, or change `subject`"
+            )
+        };
         let subject = self.0.with(|name| event.header(name).ok_or_else(|| missing(name)))?;
         check(&subject)?;
         let is_of_event = matches!(self.0.pieces().first(), Some(Piece::Text(it)) if it.is_empty());
         if is_of_event && RESERVED.iter().any(|begin| subject.starts_with(begin)) {
-            return Err(format!("`{subject}` is reserved for the server"));
+            return Err(format!("`{subject}` is reserved for the server; change `subject`"));
         }
         Ok(subject)
     }
@@ -68,7 +73,8 @@ impl Subject {
 fn check(subject: &str) -> Result<(), String> {
     if subject.len() > SUBJECT_BYTES_MAX {
         return Err(format!(
-            "the subject has {} bytes, over the limit of {SUBJECT_BYTES_MAX}",
+            "the subject has {} bytes, over the limit of {SUBJECT_BYTES_MAX}; change `subject`, or \
+             shorten the headers that it uses",
             subject.len()
         ));
     }
@@ -114,7 +120,7 @@ mod tests {
             ("a.*", "is not a valid subject"),
             ("a b", "is not a valid subject"),
             ("a.%{b", "has no `}`"),
-            ("a.%{}", "names no header"),
+            ("a.%{}", "has no header name"),
             (&*long, "over the limit of 2048"),
         ] {
             assert!(Subject::new(text).unwrap_err().contains(cause), "{text}");

@@ -215,17 +215,11 @@ impl Component for Config {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use pipeline::testkit::build;
-
     use super::*;
 
     fn built(more: &Value) -> Result<(), String> {
-        let mut settings = json!({ "server": { "urls": ["nats://n:4222"] }, "stream": "S" });
-        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
-        build::<Config>(&settings, &cx).map(drop).map_err(|error| error.to_string())
+        let settings = json!({ "server": { "urls": ["nats://n:4222"] }, "stream": "S" });
+        kit::testkit::built::<Config>(settings, more).map(drop)
     }
 
     #[test]

@@ -92,8 +92,8 @@ impl ExpectedSequence {
         let expected = self.sequence.unwrap_or(place.sequence);
         if place.of_consumer != self.of_consumer || place.sequence < expected {
             return Err(format!(
-                "message {} arrived as number {} of the consumer; expected number {}, from \
-                 message {expected} on",
+                "messages are missing or repeated: message {} arrived as number {} of the \
+                 consumer; expected number {}, from message {expected} on",
                 place.sequence, place.of_consumer, self.of_consumer
             ));
         }

@@ -130,8 +130,10 @@ impl Greeting<'_> {
             match self.stream.read_buf(&mut self.decoder.buffer).await {
                 // RabbitMQ closes the stream after a wrong login of an old client.
                 Ok(0) => {
-                    return Err(self
-                        .ended(format!("the broker closed it on the request for {}", self.step)));
+                    return Err(self.ended(format!(
+                        "the broker closed the connection on the request for {}",
+                        self.step
+                    )));
                 }
                 Ok(_) => {}
                 Err(error) => return Err(self.ended(error.to_string())),

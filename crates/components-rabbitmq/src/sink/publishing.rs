@@ -163,7 +163,10 @@ impl Publishing {
             let frames = frames::message(CHANNEL, frame_max, publish, properties, one.body);
             handled.push((at, frames.is_some()));
             let Some(frames) = frames else {
-                let detail = format!("its headers do not fit into a frame of {frame_max} bytes");
+                let detail = format!(
+                    "the headers do not fit into a frame of {frame_max} bytes; raise `frame_max` \
+                     of the broker, or remove headers"
+                );
                 batch.refused.push(Refusal { place: one.place, reason: "too_large", detail });
                 continue;
             };
@@ -195,11 +198,12 @@ impl Publishing {
         match self.confirms.heard(said, tag, all_before) {
             Ok(()) => Ok(()),
             Err(ConfirmError::Refused(count)) => Err(self.not_taken(format!(
-                "the broker refused {count} messages; a queue may be full or unavailable"
+                "the broker rejected {count} messages, which are resent; a queue may be full or \
+                 unavailable"
             ))),
             Err(ConfirmError::Unknown(tag)) => Err(self
                 .connection
-                .ended(format!("the broker confirmed message {tag}, which was not sent"))),
+                .ended(format!("the broker confirmed the unknown message {tag}"))),
         }
     }
 
@@ -225,7 +229,7 @@ impl Publishing {
         let Some(place) = id.and_then(|id| batch.places.remove(&id)) else {
             return Err(self
                 .connection
-                .ended(format!("the broker returned a message that was not sent: {problem}")));
+                .ended(format!("the broker returned an unknown message ({problem})")));
         };
         batch.refused.push(Refusal { place, reason: "unroutable", detail: problem });
         Ok(())

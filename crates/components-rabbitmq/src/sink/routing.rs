@@ -36,12 +36,18 @@ impl RoutingKey {
     /// # Errors
     /// Fails if a header is missing, or the key is too long.
     pub(super) fn fill(&self, event: EventRef<'_>) -> Result<String, String> {
-        let missing = |name| format!("the event has no header `{name}`, which `routing_key` uses");
+        let missing = |name| {
+            format!(
+                "the event has no header `{name}`, which `routing_key` uses; set it with an \
+                 interceptor, or change `routing_key`"
+            )
+        };
         let key = self.0.with(|name| event.header(name).ok_or_else(|| missing(name)))?;
         match key.len() {
             0..=NAME_BYTES_MAX => Ok(key),
             many => Err(format!(
-                "its routing key has {many} bytes; AMQP allows at most {NAME_BYTES_MAX}"
+                "the routing key of the event has {many} bytes; AMQP allows at most \
+                 {NAME_BYTES_MAX}; change `routing_key`"
             )),
         }
     }

@@ -25,7 +25,7 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
         ("exchange", json!(""), "set the name of the queue"),
         ("exchange", json!("a".repeat(256)), "at most 255"),
         ("routing_key", json!("a.%{b"), "no `}`"),
-        ("routing_key", json!("%{}"), "names no header"),
+        ("routing_key", json!("%{}"), "has no header name"),
         ("routing_key", json!("a".repeat(256)), "at most 255"),
         ("unroutable", json!("drop"), "known: `dead_letter`, `retry`"),
         ("message_max", json!("1B"), "from 1KiB to 1GiB"),

@@ -34,13 +34,20 @@ impl Connection<'_> {
         let salts = Salts { nonce: entropy.bytes16(), auth: entropy.bytes16() };
         self.client.write(&login.helo(&salts)).await?;
         let Some((ping, _)) = self.next().await? else {
-            return Err(End::Refused("the client disconnected before it logged in".into()));
+            return Err(End::Refused(
+                "the client disconnected before it logged in; check `shared_key` and the user and \
+                 password of the client"
+                    .into(),
+            ));
         };
         let pong = login.pong(&ping, &salts).map_err(|problem| malformed(&ping, &problem))?;
         self.client.write(&pong.bytes).await?;
         match pong.refused {
             None => Ok(()),
-            Some(reason) => Err(End::Refused(format!("the login failed: {reason}"))),
+            Some(reason) => Err(End::Refused(format!(
+                "the login of the client failed: {reason}; use the same `shared_key`, user and \
+                 password in the client and in this source"
+            ))),
         }
     }
 
@@ -126,9 +133,15 @@ fn malformed(bytes: &[u8], problem: &str) -> End {
 
 fn hinted(bytes: &[u8], problem: &str) -> String {
     let hint = match bytes.first() {
-        Some(0x16) => "; it begins as TLS does, which this source speaks only with the table `tls`",
-        Some(b'{' | b'[') => "; it begins as JSON does, but only MessagePack is supported",
-        Some(b'G' | b'P') => "; it begins as HTTP does",
+        Some(0x16) => {
+            "; it looks like TLS: set the table `tls` of this source, or disable TLS at the \
+             client"
+        }
+        Some(b'{' | b'[') => {
+            "; it looks like JSON, but only MessagePack is supported: use the `forward` output of \
+             Fluent Bit or Fluentd"
+        }
+        Some(b'G' | b'P') => "; it looks like HTTP: send HTTP requests to a source of type `http`",
         _ => "",
     };
     format!("{problem}{hint}")

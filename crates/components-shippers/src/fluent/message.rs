@@ -83,10 +83,12 @@ fn parts(bytes: &[u8]) -> Result<Option<Parts<'_>>, Problem> {
     let parts = match reader.next()? {
         Token::Nil => return Ok(None),
         Token::Array(parts @ 2..=4) => parts,
-        other => return Err(format!("a message must be an array of 2 to 4 values, not {other:?}")),
+        other => {
+            return Err(format!("a message must be an array of 2 to 4 values, not {other:?}"));
+        }
     };
     let Token::Text(tag) = reader.next()? else {
-        return Err("the first value of a message must be its tag, as a string".into());
+        return Err("the first value of a message must be its tag (a string)".into());
     };
     let tag = std::str::from_utf8(tag).map_err(|_| "the tag is not UTF-8")?;
     let entries = reader;
@@ -96,7 +98,7 @@ fn parts(bytes: &[u8]) -> Result<Option<Parts<'_>>, Problem> {
         _ => 3,
     };
     if parts < values {
-        return Err("the record of the message is missing".into());
+        return Err("the message has a tag but no record".into());
     }
     reader = entries;
     (1..values).try_for_each(|_| reader.skip())?;
@@ -124,7 +126,11 @@ pub(super) fn message(
 ) -> Result<Option<Message>, Problem> {
     let Some(Parts { tag, carried, mut entries, options }) = parts(bytes)? else { return Ok(None) };
     if options.signal != 0 {
-        return Err("the message contains metrics or traces, but only logs are supported".into());
+        return Err(
+            "the message contains metrics or traces, but only logs are supported; send them to a \
+             source of type `otlp`"
+                .into(),
+        );
     }
     let mut out = Out { tag, rules, events, divided: 0 };
     match carried {
@@ -137,7 +143,9 @@ pub(super) fn message(
             Some(b"gzip") => out.packed(&gunzip(packed, rules.message_max)?)?,
             Some(other) => {
                 let other = other.escape_ascii();
-                return Err(format!("compression `{other}`; known: gzip, text"));
+                return Err(format!(
+                    "the compression `{other}` is not supported; known: gzip, text"
+                ));
             }
         },
         _ => out.event(&mut entries)?,
@@ -177,7 +185,10 @@ fn gunzip(packed: &[u8], max: usize) -> Result<Vec<u8>, Problem> {
         .read_to_end(&mut bytes)
         .map_err(|error| format!("the entries are not gzip: {error}"))?;
     if bytes.len() > max {
-        return Err(format!("the entries have over {max} bytes (`message_max`)"));
+        return Err(format!(
+            "the entries have over {max} bytes after decompression (`message_max`); raise it, or \
+             let the client send smaller messages"
+        ));
     }
     Ok(bytes)
 }

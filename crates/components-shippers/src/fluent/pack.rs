@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
 
     /// Reads the next value, or the beginning of one with nested values.
     pub(super) fn next(&mut self) -> Result<Token<'a>, Problem> {
-        let cut = || "a value is cut off".to_owned();
+        let cut = || "a value is truncated".to_owned();
         let head = head(self.rest).ok_or_else(cut)?;
         let (value, rest) =
             self.rest.split_at_checked(head.header.saturating_add(head.payload)).ok_or_else(cut)?;
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
 
     /// Skips a value with all nested values.
     pub(super) fn skip(&mut self) -> Result<(), Problem> {
-        let length = Scan::new().end(self.rest).ok_or("a value is cut off")?;
+        let length = Scan::new().end(self.rest).ok_or("a value is truncated")?;
         self.rest = &self.rest[length..];
         Ok(())
     }

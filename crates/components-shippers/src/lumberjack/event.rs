@@ -22,7 +22,7 @@ const TIME: &str = "@timestamp";
 /// Fails if it is not an object, or has too many fields.
 pub(super) fn of_json(json: &[u8]) -> Result<Record<'_>, String> {
     let whole =
-        std::str::from_utf8(json).map_err(|error| format!("cannot decode an event: {error}"))?;
+        std::str::from_utf8(json).map_err(|error| format!("an event is not UTF-8: {error}"))?;
     let Fields(fields) = serde_json::from_str(whole)
         .map_err(|error| format!("an event is not a JSON object: {error}"))?;
     let time = fields.get(TIME).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
@@ -90,7 +90,10 @@ pub(super) fn of_pairs(pairs: &[(&[u8], &[u8])], max: usize) -> Result<Record<'s
         }
         bytes += name.len() + json.len();
         if bytes > max {
-            return Err(format!("an event has over {max} bytes as JSON (`message_max`)"));
+            return Err(format!(
+                "an event has over {max} bytes as JSON (`message_max`); raise it, or let the \
+                 client send smaller events"
+            ));
         }
         record.fields.push((name.into(), json.into()));
     }

@@ -138,7 +138,10 @@ pub(super) fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, String> 
         .read_to_end(&mut bytes)
         .map_err(|error| format!("a compressed frame is not zlib: {error}"))?;
     if bytes.len() > max {
-        return Err(format!("a compressed frame contains over {max} bytes (`message_max`)"));
+        return Err(format!(
+            "a compressed frame contains over {max} bytes (`message_max`); raise it, or let the \
+             client send smaller messages"
+        ));
     }
     Ok(bytes)
 }
@@ -177,19 +180,27 @@ fn version(reader: &mut Reader<'_>) -> Result<u8, Stop> {
     let version = reader.take(1)?[0];
     if !matches!(version, b'1' | b'2') {
         let hint = match version {
-            0x16 => "; it begins as TLS does, which this source speaks only with the table `tls`",
-            b'{' => "; it begins as JSON does",
-            b'G' | b'P' => "; it begins as HTTP does",
+            0x16 => {
+                "; it looks like TLS: set the table `tls` of this source, or disable TLS at the \
+                 client"
+            }
+            b'{' => "; it looks like JSON: use the Logstash output of the Beats",
+            b'G' | b'P' => "; it looks like HTTP: send HTTP requests to a source of type `http`",
             _ => "",
         };
         let shown = version.escape_ascii();
-        return Err(Stop::Malformed(format!("version `{shown}` of a frame; known: 1, 2{hint}")));
+        return Err(Stop::Malformed(format!(
+            "a frame with the version `{shown}` is not supported; known: 1, 2{hint}"
+        )));
     }
     Ok(version)
 }
 
 fn unknown(kind: u8) -> Stop {
-    Stop::Malformed(format!("frame `{}`; known: W, J, D, C", kind.escape_ascii()))
+    Stop::Malformed(format!(
+        "a frame of the type `{}` is not supported; known: W, J, D, C",
+        kind.escape_ascii()
+    ))
 }
 
 fn frame<'a>(reader: &mut Reader<'a>) -> Result<(Frame<'a>, u8), Stop> {
@@ -276,7 +287,7 @@ mod tests {
     #[test]
     fn an_invalid_frame_is_reported_with_its_likely_protocol() {
         for (bytes, expected) in
-            [(&b"\x16\x03"[..], "TLS"), (b"GET /", "HTTP"), (b"2X", "frame `X`"), (b"3W", "`3`")]
+            [(&b"\x16\x03"[..], "TLS"), (b"GET /", "HTTP"), (b"2X", "type `X`"), (b"3W", "`3`")]
         {
             let error = parse(bytes).unwrap_err();
             assert!(error.contains(expected), "{error}");

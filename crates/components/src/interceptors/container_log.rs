@@ -143,7 +143,13 @@ impl Interceptor for ContainerLog {
         self.failed.inc_by(failed as u64);
         if failed > 0 && self.config.on_failure == OnFailure::DeadLetters {
             let failed = events.extract(|event| !is_read[event.index()]);
-            rejects.push(failed, "not_parsed", "not a line of a container runtime");
+            rejects.push(
+                failed,
+                "not_parsed",
+                "the body is not a line of a container runtime (CRI-O, containerd or Docker); \
+                 exclude the file from the source, or set `on_failure = \"keep\"` in this \
+                 interceptor",
+            );
         }
     }
 
@@ -158,7 +164,7 @@ impl Interceptor for ContainerLog {
     }
 
     fn body_effect(&self) -> Option<String> {
-        Some("bodies without what a container runtime put around them".to_owned())
+        Some("bodies without the prefix of a container runtime".to_owned())
     }
 }
 

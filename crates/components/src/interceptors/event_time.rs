@@ -156,7 +156,8 @@ impl Interceptor for EventTime {
         batch.merge_values(header, times, Existing::Replace);
         self.failed.inc_by(failed);
         if failed > 0 && *on_failure == OnFailure::DeadLetters {
-            let detail = "the text has no time in any of the formats";
+            let detail = "the text of the event has no time in any of `formats` of this \
+                          interceptor; add its format, or set `on_failure` to `keep` or `arrival`";
             rejects.take(batch, "no_time", detail, |event| !has_time[event.index()]);
         }
     }

@@ -92,7 +92,10 @@ impl Component for Config {
             };
             if line.len() != columns.count {
                 let (found, count) = (line.len(), columns.count);
-                return Err(format!("line {number} must have {count} columns, but has {found}"));
+                return Err(format!(
+                    "line {number} must have {count} columns like the first line, but has {found}; \
+                     correct the table"
+                ));
             }
             table.add(number, line, columns)
         });
@@ -172,9 +175,12 @@ impl Table {
     fn add(&mut self, number: usize, line: &[&str], columns: &Columns) -> Result<(), String> {
         let values: Vec<String> = columns.taken.iter().map(|at| line[*at].to_owned()).collect();
         if values.iter().any(|value| value.len() > VALUE_MAX) {
-            return Err(format!("a value of line {number} has more than {VALUE_MAX} bytes"));
+            return Err(format!(
+                "a value of line {number} has more than {VALUE_MAX} bytes; shorten it"
+            ));
         }
-        let next = u32::try_from(self.rows.len()).map_err(|_| "has too many rows")?;
+        let next = u32::try_from(self.rows.len())
+            .map_err(|_| format!("must have at most {} different rows", u32::MAX))?;
         let row = *self.rows.entry(values).or_insert(next);
         let key = line[columns.key];
         let range = match self.keys {
@@ -190,7 +196,8 @@ impl Table {
             Keys::Networks => Range::network(key),
             Keys::Ranges => Range::between(key, line[columns.key_end]),
         };
-        let range = range.map_err(|problem| format!("line {number}: {problem}"))?;
+        let range =
+            range.map_err(|problem| format!("line {number}: {problem}; correct the table"))?;
         self.ranges.push((range, row));
         self.lines.push(number);
         Ok(())

@@ -133,7 +133,7 @@ impl Failures {
     }
 
     /// Removes failed events from their batch, by reason.
-    fn reject(&self, events: &mut Events, rejects: &mut Rejects) {
+    fn reject(&self, header: Option<&str>, events: &mut Events, rejects: &mut Rejects) {
         let failed = events.extract(|event| self.events[event.index()].is_some());
         let mut reasons: Vec<Failure> = Vec::new();
         let mut number = |reason: Failure| {
@@ -146,7 +146,12 @@ impl Failures {
         let part_of: Vec<usize> =
             self.events.iter().flatten().map(|reason| number(*reason)).collect();
         for (part, reason) in failed.split(&part_of).into_iter().zip(reasons) {
-            rejects.push(part, "not_parsed", reason);
+            let text = header.map_or("the body".into(), |name| format!("the header `{name}`"));
+            let detail = format!(
+                "cannot parse {text}: {reason}; correct the program that wrote it, or `format` of \
+                 this interceptor"
+            );
+            rejects.push(part, "not_parsed", &detail);
         }
     }
 }
@@ -210,7 +215,9 @@ impl Interceptor for Parse {
                 OnFailure::Drop => {
                     batch.retain(|event| failures.events[event.index()].is_none());
                 }
-                OnFailure::DeadLetters => failures.reject(batch, rejects),
+                OnFailure::DeadLetters => {
+                    failures.reject(self.config.header.as_deref(), batch, rejects);
+                }
                 OnFailure::Header => {
                     let header = &self.config.failure_header;
                     batch.merge_values(header, failures.reasons, Existing::Replace);

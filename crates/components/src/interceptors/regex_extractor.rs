@@ -58,8 +58,11 @@ impl Component for Config {
         }
         let groups = regex.captures_len() - 1;
         if self.serializers.len() > groups {
-            let (problem, named) = (format!("the pattern has {groups} groups"), self.serializers);
-            let problem = format!("{problem}, fewer than the {} serializers", named.len());
+            let problem = format!(
+                "the pattern has {groups} groups, fewer than the {} serializers; add groups `(…)` \
+                 to `regex`, or remove serializers",
+                self.serializers.len()
+            );
             return Err(BuildError::invalid("serializers", problem));
         }
         let outputs = self.serializers.into_iter().map(Output::of).collect::<Result<_, _>>()?;

@@ -43,8 +43,8 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         super::check_name("header", &self.header)?;
         if self.rules.is_empty() {
-            let problem =
-                "write for example [{ value = \"errors\", when = [{ matches = \"ERR\" }] }]";
+            let problem = "must have at least one rule; write for example [{ value = \"errors\", \
+                           when = [{ matches = \"ERR\" }] }]";
             return Err(BuildError::invalid("rules", problem));
         }
         let compiled = |(at, rule): (usize, &Rule)| {

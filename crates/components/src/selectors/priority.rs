@@ -23,8 +23,8 @@ impl Component for Config {
     type Role = dyn ChannelSelector;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn ChannelSelector>, BuildError> {
-        const INSTEAD: &str = "use one channel with more `capacity`, or of type `spill`, and in \
-                               front of several sinks the processor `failover`";
+        const INSTEAD: &str = "use one channel with more `capacity` or of type `spill`, and for \
+                               several sinks the processor `failover`";
         Ok(Box::new(OneOf::new(Order::AsNamed, self.channels.len(), ("type", INSTEAD), cx)))
     }
 }

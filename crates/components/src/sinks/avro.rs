@@ -147,24 +147,27 @@ impl Component for Config {
 /// Reason why events were not delivered.
 #[derive(Debug, Error)]
 enum AvroError {
-    #[error("cannot connect to {address}")]
+    #[error(
+        "cannot connect to {address}; check that the server is running and reachable from this host"
+    )]
     Connect {
         address: Arc<str>,
         #[source]
         source: std::io::Error,
     },
-    #[error("{address} answered {}", status_name(*.status))]
+    #[error("{address} did not store the batch and answered {}; the batch is resent; see the log \
+             of that agent", status_name(*.status))]
     Status { address: Arc<str>, status: Status },
-    #[error("{address} answered with an error: {text}")]
+    #[error("{address} rejected the batch: {text}; see the log of that agent")]
     Refused { address: Arc<str>, text: String },
     #[error(
         "no response from {address} within {limit:?}; the events are resent, and may be stored \
-         twice"
+         twice; check that agent and the network"
     )]
     TimedOut { address: Arc<str>, limit: Duration },
     #[error(
         "lost the connection to {address} before the response; the events are resent, and may be \
-         stored twice"
+         stored twice; see the log of that agent"
     )]
     Broken {
         address: Arc<str>,

@@ -6,6 +6,10 @@
 //! at the end of a file. A file is named `<prefix><milliseconds since 1970>-<n>.<extension>` by the
 //! time of its creation. The sink creates a file only when it has an event for it, and never
 //! reopens one.
+//!
+//! An encoder outside this process has a state for each file. If it fails, the file is left as it
+//! is, and the batch goes into a new one. The end of such a file is written when the next file
+//! begins, or when the sink closes.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -18,7 +22,7 @@ use pipeline::env::{Disk, DiskFile, OpenMode, unix_millis};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     Batch, BuildContext, BuildError, Choice, Classify, Component, Encoder, Env, ErrorClass,
-    Guarantee, Sink, SinkBoard,
+    Guarantee, RemoteFile, Sink, SinkBoard, SinkError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -46,7 +50,7 @@ pub struct Config {
     /// Suffix of file names, after a dot. Default: the suffix of the encoder. `""`: no suffix.
     #[serde(default)]
     extension: Option<String>,
-    /// Format of the events: `text`, `json` or `header_and_text`.
+    /// Format of the events: `text`, `json`, `header_and_text` or `process`.
     #[serde(default = "defaults::encoder")]
     encoder: Choice<dyn Encoder>,
 }
@@ -61,6 +65,7 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "file_roll";
+    const LETTERS: &[&str] = &["unwritable_event"];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
@@ -69,7 +74,7 @@ impl Component for Config {
             return Err(BuildError::invalid("directory", problem));
         }
         let encoder = self.encoder.build("encoder", cx)?;
-        if !encoder.file_kind().is_lines {
+        if !encoder.file_kind().is_lines && encoder.remote().is_none() {
             let problem = "must write each batch to disk immediately, but this encoder buffers \
                            events; use `text`, `json` or `header_and_text`";
             return Err(BuildError::invalid("encoder", problem));
@@ -100,14 +105,19 @@ impl Component for Config {
 /// Reason why a batch was not written.
 #[derive(Debug, Error)]
 enum FileRollError {
-    #[error("cannot {action} {path}: {source}")]
+    #[error(
+        "cannot {action} {path}: {source}; check the disk and the permissions of the directory"
+    )]
     Disk { action: &'static str, path: String, source: io::Error },
+    #[error("cannot encode events: {0}; correct them, or choose another `encoder`")]
+    Encode(SinkError),
 }
 
 impl Classify for FileRollError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Disk { .. } => ErrorClass::Transient,
+            Self::Encode(error) => error.class,
         }
     }
 }
@@ -119,6 +129,8 @@ struct Open {
     since: Instant,
     /// Bytes of complete batches.
     len: u64,
+    /// The form of the file, if it is made outside this process.
+    remote: Option<Box<dyn RemoteFile>>,
 }
 
 struct Files {
@@ -138,11 +150,26 @@ impl Files {
         open.len >= self.size_max || self.age_max.is_some_and(|age| open.since.elapsed() >= age)
     }
 
-    /// Takes the open file if it has room for one more batch. The caller owns it until the write is
-    /// done, so that an abandoned write never meets another one in the same file.
+    /// Takes the open file. The caller owns it until the write is done, so that an abandoned write
+    /// never meets another one in the same file.
     fn take_open(&self) -> Option<Open> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.take().filter(|open| !self.is_due(open))
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Writes the end of a file. All of its events are stored already, so a failure only leaves the
+    /// file without its end.
+    async fn end(&self, mut open: Open) {
+        let Some(mut remote) = open.remote.take() else { return };
+        let path = open.path.clone();
+        let ended = match remote.finish().await {
+            Ok(content) => self.env.offload(move || open.append(&content)).await,
+            Err(error) => Err(FileRollError::Encode(error)),
+        };
+        if let Err(error) = ended {
+            tracing::warn!(path = %path.display(), %error,
+                "the file has all of its events, but not the end of its format, so that readers \
+                 may report it as incomplete; fix the cause in `error` for the next files");
+        }
     }
 
     fn name(&self, n: u32) -> String {
@@ -165,7 +192,7 @@ fn begin(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<Open, Fi
         match disk.open(&path, mode) {
             Ok(file) => {
                 disk.sync_dir(directory).map_err(|error| failed("sync", directory, error))?;
-                return Ok(Open { path, file, since: Instant::now(), len: 0 });
+                return Ok(Open { path, file, since: Instant::now(), len: 0, remote: None });
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed("make", &path, error)),
@@ -194,10 +221,25 @@ impl Deliver for Files {
     type Error = FileRollError;
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, FileRollError> {
-        // Files of lines have no header or footer.
-        let content = self.encoder.begin().encode(batch);
+        let left_out = self.encoder.unwritable(batch);
+        let is_left_out = |index| left_out.binary_search_by_key(&index, |one| one.index).is_ok();
+        let mut events = batch.events.clone();
+        if !left_out.is_empty() {
+            events.retain(|event| !is_left_out(event.index()));
+        }
+        let mut open = self.take_open();
+        if let Some(due) = open.take_if(|open| self.is_due(open)) {
+            self.end(due).await;
+        }
+        let begun = open.as_mut().and_then(|open| open.remote.take());
+        let mut remote = begun.or_else(|| Some(self.encoder.remote()?.begin()));
+        let content = match &mut remote {
+            Some(file) => file.encode(&events).await.map_err(FileRollError::Encode)?,
+            // Files of lines have no header or footer.
+            None => self.encoder.begin().encode(&events),
+        };
         const SAME_MILLISECOND_MAX: u32 = 100;
-        let (open, kept, disk) = (self.take_open(), self.open.clone(), self.env.disk.clone());
+        let (kept, disk) = (self.open.clone(), self.env.disk.clone());
         let (directory, board) = (self.directory.clone(), self.board.clone());
         let names: Vec<String> = match open {
             Some(_) => Vec::new(),
@@ -211,10 +253,21 @@ impl Deliver for Files {
             open.append(&content)?;
             board.set_open_files(1);
             board.set_last_commit(format!("{}, {} bytes", open.path.display(), open.len));
+            open.remote = remote;
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
-            Ok(Delivered::All)
+            Ok::<(), FileRollError>(())
         };
-        self.env.offload(write).await
+        self.env.offload(write).await?;
+        let Some(first) = left_out.first() else { return Ok(Delivered::All) };
+        let (reason, detail) = ("unwritable_event", first.reason.clone());
+        let events = left_out.iter().map(|one| one.index).collect();
+        Ok(Delivered::Except { events, reason, detail })
+    }
+
+    async fn close(&self) {
+        if let Some(open) = self.take_open() {
+            self.end(open).await;
+        }
     }
 
     fn guarantee(&self) -> Guarantee {

@@ -10,15 +10,13 @@
 //!
 //! A request without a response may have been applied, so an event may be delivered more than once.
 
-mod connections;
-
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http_body_util::Full;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use pipeline::deliver::{Deliver, Delivered, InFlight, Requests};
 use pipeline::{
@@ -28,11 +26,14 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tls::{ClientTls, Dialer};
+use tls::ClientTls;
+use web::settings::{add_headers, address, target};
+use web::{Cause, Client, Connector, Lost, Reply, exchange};
 
-use connections::{Connections, Response};
 use formats::format::Format;
-use kit::http::{add_headers, target};
+
+/// Maximum size of a response body that is read: enough for the reason of a refusal.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Settings of the `http` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -105,18 +106,14 @@ impl Component for Config {
         if self.events_max == Some(0) {
             return Err(BuildError::invalid("events_max", "must be at least 1"));
         }
-        let (uri, address, is_tls) = target(&self.url)?;
-        if self.tls.is_some() && !is_tls {
-            let problem = "has an effect only with `https://`; write `https://` in `url`, or \
-                           remove this";
-            return Err(BuildError::invalid("tls", problem));
-        }
-        if !is_tls {
-            cx.plain_text.speaks("url", &address, "write `https://`");
-        }
-        let tls = is_tls.then(|| self.tls.clone().unwrap_or_default());
-        let dialer = Dialer::new(&cx.env, tls, &["http/1.1"])?;
+        let uri = target(&self.url, self.tls.as_ref(), cx)?;
+        let connector = Connector::new(self.tls.clone(), &cx.env)?;
         let format = Format::new(&self.encoder, &self.codec, cx)?;
+        if format.encoder().remote().is_some() {
+            let problem = "plug-ins encode the files of `hdfs` and `file_roll` only; choose an \
+                           encoder of Aqueduct";
+            return Err(BuildError::invalid("encoder", problem));
+        }
         if format.encoder().has_forms() {
             let problem = "must be set, because each request of this sink is one file, with one \
                            schema: set the schema of all events, or choose another encoder";
@@ -132,7 +129,8 @@ impl Component for Config {
             headers: headers(&self, &format)?,
             events_max: self.events_max.unwrap_or(usize::MAX),
             format,
-            connections: Connections::new(dialer, address, self.in_flight.in_flight_max),
+            client: connector.client(),
+            connector,
             uri,
         };
         Ok(Box::new(Requests::new(http, options)))
@@ -155,29 +153,31 @@ fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
                        codec";
         return Err(BuildError::invalid("codec", problem));
     }
-    add_headers(&mut headers, &config.headers, &config.secret_headers)?;
+    add_headers(&mut headers, "", &config.headers, &config.secret_headers)?;
     Ok(headers)
 }
 
 /// Why events were not delivered.
 #[derive(Debug, Error)]
 enum HttpError {
-    #[error("cannot connect to {address}")]
+    #[error(
+        "cannot connect to {address}; check that the server is running and reachable from this host"
+    )]
     Connect {
-        address: Arc<str>,
+        address: String,
         #[source]
-        source: std::io::Error,
+        source: Cause,
     },
-    #[error("{url} answered {status}: {text}")]
+    #[error("{url} answered {status}: {text}; see the log of that server")]
     Status { url: String, status: StatusCode, text: String, retry_after: Option<Duration> },
     #[error(
         "lost the connection to {address} before the response; the events are resent, and may be \
-         stored twice"
+         stored twice; see the log of that server"
     )]
     Broken {
-        address: Arc<str>,
+        address: String,
         #[source]
-        source: hyper::Error,
+        source: Cause,
     },
 }
 
@@ -217,22 +217,27 @@ struct Http {
     headers: HeaderMap,
     events_max: usize,
     format: Format,
-    connections: Connections,
+    client: Client,
+    connector: Connector,
 }
 
 impl Http {
-    async fn send(&self, body: Bytes) -> Result<(), HttpError> {
-        let mut request = hyper::Request::new(body);
-        *request.method_mut() = self.method.clone();
+    async fn send(&self, method: Method, body: Bytes) -> Result<Reply, HttpError> {
+        let mut request = hyper::Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        let response = self.connections.send(&self.uri, request).await?;
-        if response.status.is_success() {
-            return Ok(());
-        }
-        let Response { status, headers, text } = response;
-        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let retry_after = seconds.map(Duration::from_secs);
-        Err(HttpError::Status { url: self.url.clone(), status, text, retry_after })
+        let address = || address(&self.uri).map(|(address, _)| address).unwrap_or_default();
+        exchange(&self.client, request, ANSWER_BYTES_MAX).await.map_err(|lost| match lost {
+            Lost::Connect(source) => HttpError::Connect { address: address(), source },
+            Lost::Broken(source) => HttpError::Broken { address: address(), source },
+        })
+    }
+
+    /// Returns the error for a response with an error status.
+    fn refusal(&self, reply: &Reply) -> HttpError {
+        let (url, text, retry_after) = (self.url.clone(), reply.text(), reply.retry_after());
+        HttpError::Status { url, status: reply.head.status, text, retry_after }
     }
 }
 
@@ -242,16 +247,10 @@ impl Deliver for Http {
 
     async fn probe(&self) -> Result<Option<String>, HttpError> {
         // The request changes nothing, and an HTTP server replies to any method.
-        let mut request = hyper::Request::new(Bytes::new());
-        *request.method_mut() = Method::OPTIONS;
-        *request.headers_mut() = self.headers.clone();
-        let Response { status, text, .. } = self.connections.send(&self.uri, request).await?;
-        match tls::refused_by_http(status.as_u16(), &text) {
-            false => Ok(Some(self.connections.reached())),
-            true => {
-                let url = self.url.clone();
-                Err(HttpError::Status { url, status, text, retry_after: None })
-            }
+        let reply = self.send(Method::OPTIONS, Bytes::new()).await?;
+        match tls::refused_by_http(reply.head.status.as_u16(), &reply.text()) {
+            false => Ok(self.connector.connected_text(&self.uri).ok()),
+            true => Err(self.refusal(&reply)),
         }
     }
 
@@ -271,7 +270,11 @@ impl Deliver for Http {
             if part.is_empty() {
                 continue;
             }
-            match self.send(self.format.file(&part)).await {
+            let sent = self.send(self.method.clone(), self.format.file(&part)).await;
+            match sent.and_then(|reply| match reply.head.status.is_success() {
+                true => Ok(()),
+                false => Err(self.refusal(&reply)),
+            }) {
                 Ok(()) => {}
                 Err(error) if error.class() == ErrorClass::Poison => {
                     first.get_or_insert(("refused", error.to_string()));

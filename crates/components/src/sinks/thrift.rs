@@ -100,13 +100,18 @@ impl Component for Config {
 /// Reason why events were not delivered.
 #[derive(Debug, Error)]
 enum ThriftError {
-    #[error("cannot connect to {address}")]
+    #[error(
+        "cannot connect to {address}; check that the server is running and reachable from this host"
+    )]
     Connect {
         address: Arc<str>,
         #[source]
         source: std::io::Error,
     },
-    #[error("{address} answered {status:?}")]
+    #[error(
+        "{address} did not store the batch and answered {status:?}; the batch is resent; see the \
+         log of that agent"
+    )]
     Status { address: Arc<str>, status: Status },
     #[error(
         "{address} returned the unknown status {number}; check that a Flume Thrift source listens \
@@ -117,7 +122,7 @@ enum ThriftError {
     Exception { address: Arc<str>, number: i32, text: String },
     #[error(
         "lost the connection to {address} before the response; the events are resent, and may be \
-         stored twice"
+         stored twice; see the log of that agent"
     )]
     Broken {
         address: Arc<str>,
@@ -202,8 +207,12 @@ impl Deliver for Thrift {
             if events.is_empty() {
                 rest.next();
                 let limit = self.events_bytes_max + Events::CALL_BYTES;
-                first
-                    .get_or_insert_with(|| format!("an event is over {limit} bytes (`frame_max`)"));
+                first.get_or_insert_with(|| {
+                    format!(
+                        "an event is over {limit} bytes (`frame_max`); raise `frame_max` here and \
+                         the limit of the receiver, or replay the event with a larger one"
+                    )
+                });
                 refused.push(start);
                 continue;
             }

@@ -81,8 +81,8 @@ impl Preset for Shared {
     const TEXTS: &[(&str, &str)] = &[
         (
             "in_flight_max",
-            "Memory limit of the calls of all connections until they are stored. A call needs its \
-             size twice while it is decoded.",
+            "Memory limit of the calls of all connections, until their events are stored. A call \
+             counts twice while it is decoded. At the limit, clients retry later.",
         ),
         (
             "tls",
@@ -92,9 +92,9 @@ impl Preset for Shared {
         ),
         (
             "tenants",
-            "Limits for each client: shares, connections, rates, sizes. A call above a rate is \
-             answered FAILED when it may be repeated, at the latest after `wait_max`. A connection \
-             above the limit, or with a call above the size, is closed.",
+            "Limits for each client: shares, connections, rates, sizes. A call above a rate \
+             waits until it may be repeated, or for `wait_max`, and is then answered FAILED. A \
+             connection above the limit, or with a call above the size, is closed.",
         ),
     ];
 }

@@ -77,7 +77,13 @@ impl Exec {
     fn start(&self) -> Result<Started, SourceError> {
         let (program, arguments) = (&self.options.program, &self.options.arguments);
         let started = self.env.blocking.start(program, arguments);
-        started.map_err(|error| self.failed("cannot be started", Some(error.into())))
+        started.map_err(|error| {
+            self.failed(
+                "cannot be started; correct `command`, and give the user of the agent the right to \
+                 execute it",
+                Some(error.into()),
+            )
+        })
     }
 
     fn failed(
@@ -106,7 +112,11 @@ impl Exec {
             let (status, last_error) = match follower.follow(command).await {
                 Ok(Ending::Stopped) => return Ok(()),
                 Ok(Ending::Ended { status, last_error }) => (status, last_error),
-                Err(error) => return Err(self.failed("cannot be read", Some(error.into()))),
+                Err(error) => {
+                    return Err(
+                        self.failed("cannot be read; starting it again", Some(error.into()))
+                    );
+                }
             };
             let says = Self::says(status, last_error.as_deref());
             if !status.success() {

@@ -140,10 +140,11 @@ impl Journald {
             return Ok(());
         }
         let follow = self.start(Step::Follow, &reading.place)?;
-        tracing::info!(source = %self.name, "the journal is read up to now, and followed");
+        tracing::info!(source = %self.name, "read all existing entries of the journal; following \
+                                             new ones");
         reading.call(Step::Follow, follow).await?;
         // Its file watches ran out, or it was killed.
-        let message = "`journalctl --follow` has ended without an error".to_owned();
+        let message = "`journalctl --follow` exited without an error; restarting it".to_owned();
         Err(SourceError { class: ErrorClass::Transient, message, source: None })
     }
 }

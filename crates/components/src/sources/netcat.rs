@@ -1,7 +1,7 @@
 //! `netcat`: each line of a TCP connection is an event, acknowledged with `OK` when it is stored.
 //!
-//! A line ends with LF or CR LF, and its bytes are passed on unchanged. The last line needs no end
-//! if the client closes its connection in order.
+//! A line ends with LF or CR LF, and its bytes are passed on unchanged, or converted to UTF-8 with
+//! `charset`. The last line needs no end if the client closes its connection in order.
 //!
 //! With `ack_every_event` each line gets a reply, in order: `OK`, or `FAILED: ` and the reason. A
 //! client that resends unacknowledged lines loses nothing and may create duplicates. A line over
@@ -23,6 +23,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use formats::charset::Charset;
 use kit::gathered;
 use kit::multiline::{Joining, Multiline};
 use kit::serve::{Connected, Connections, Ports, Preset, Put, Serve, Served};
@@ -51,6 +52,10 @@ pub struct Config {
     /// Framing of events in the stream: `lines` or `length_prefixed`.
     #[serde(default = "default_framing")]
     framing: Choice<dyn Framing>,
+    /// Charset of the stream and of the replies, such as `utf-16le` or `gbk`. Bodies become UTF-8.
+    /// Invalid text ends its connection. Default: bodies keep their bytes.
+    #[serde(default)]
+    charset: Option<String>,
     /// Rules that join lines to one event, such as a message and its stack trace. Without them each
     /// line is an event.
     #[serde(default)]
@@ -94,6 +99,7 @@ impl Component for Config {
     const ANOMALIES: &[&str] = &[
         "event_divided",
         "framing_lost",
+        "invalid_text",
         "line_cut",
         "line_too_long",
         "lines_refused",
@@ -123,10 +129,13 @@ impl Component for Config {
             let problem = "has an effect only with the framing `lines`; set it, or remove this";
             return Err(BuildError::invalid("multiline", problem));
         }
+        let charset = self.charset.as_deref().map(Charset::named).transpose();
+        let charset = charset.map_err(|problem| BuildError::invalid("charset", problem))?;
         let limits = gathered::limits(("line_max", self.line_max), &self.connections);
         let listen = [("listen", &*self.listen)];
         let netcat = Netcat {
             ack_every_event: self.ack_every_event,
+            charset: charset.filter(|charset| !charset.is_utf8()),
             framing: self.framing.build("framing", cx)?.into(),
             joining,
             line_max: self.line_max,
@@ -140,6 +149,8 @@ impl Component for Config {
 
 struct Netcat {
     ack_every_event: bool,
+    /// Charset of the streams, if they are converted.
+    charset: Option<Charset>,
     framing: Arc<dyn Framing>,
     /// Rule for joining lines.
     joining: Option<Arc<Joining>>,

@@ -158,7 +158,7 @@ impl Stress {
         match error.class() {
             ErrorClass::Transient | ErrorClass::Indeterminate => {}
             class @ (ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal) => {
-                let message = "cannot store a batch".to_owned();
+                let message = "cannot store a batch of generated events".to_owned();
                 return Err(SourceError { class, message, source: Some(Box::new(error)) });
             }
         }
@@ -168,7 +168,7 @@ impl Stress {
             tracing::warn!(
                 source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
                 "cannot store a batch of generated events, which is dropped; continuing with the \
-                 next one",
+                 next one; fix the cause in `error`",
             );
         }
         sleep(jittered(RETRY.0, RETRY.1, trouble.failures(), self.entropy.next_u64())).await;

@@ -98,8 +98,8 @@ fn a_name_that_is_in_two_files_is_refused_with_both_places() {
         ("parts/b.toml", &second),
     ]);
     let expected = "\
-parts/b.toml:1:10: sources.in: it is set twice; first at parts/a.toml:1:10
-parts/b.toml:5:1: agent.data_dir: it is set twice; first at main.toml:3:1";
+parts/b.toml:1:10: sources.in: is set twice; first at parts/a.toml:1:10; remove one
+parts/b.toml:5:1: agent.data_dir: is set twice; first at main.toml:3:1; remove one";
     assert_eq!(found, expected);
 }
 
@@ -120,13 +120,14 @@ fn files_may_include_files_but_not_in_a_circle_and_none_twice() {
     assert!(plan(&root).is_ok(), "{:?}", plan(&root));
 
     let circle = [("main.toml", "include = [\"a.toml\"]\n"), ("a.toml", "include = \"main.*\"\n")];
-    let expected = "a.toml:1:11: files include each other in a circle: \
-                    `main.toml` → `a.toml` → `main.toml`";
+    let expected = "a.toml:1:11: files include each other in a circle: `main.toml` → `a.toml` → \
+                    `main.toml`; remove one of these includes";
     assert_eq!(problems(&circle), expected);
 
     let twice =
         [("main.toml", "include = [\"a.toml\",\n \"*.yaml\", \"a.toml\"]\n"), ("a.toml", "")];
-    let expected = "main.toml:2:12: `a.toml` is included twice; first at main.toml:1:12";
+    let expected =
+        "main.toml:2:12: `a.toml` is included twice; first at main.toml:1:12; remove one";
     assert_eq!(problems(&twice), expected);
 }
 
@@ -142,8 +143,9 @@ fn includes_end_at_a_depth() {
         let parts: Vec<_> = parts.iter().map(|(name, text)| (&**name, &**text)).collect();
         plan(&files(&parts)).unwrap_err()
     };
-    assert!(all(DEPTH_MAX + 1).contains("no sink empties this channel"), "{}", all(DEPTH_MAX + 1));
-    let expected = "8.toml:1:12: `9.toml`: includes are nested more than 8 deep";
+    assert!(all(DEPTH_MAX + 1).contains("no sink reads this channel"), "{}", all(DEPTH_MAX + 1));
+    let expected = "8.toml:1:12: `9.toml`: includes are nested more than 8 deep; include the file \
+                    from a file above";
     assert_eq!(all(DEPTH_MAX + 2), expected);
 }
 

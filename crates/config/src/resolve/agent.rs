@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ServerTls;
 
-use crate::TraceSettings;
 use crate::plan::{FileMode, Reload};
+use crate::{FleetSettings, TraceSettings};
 
 use super::{AgentSettings, Findings, check_name};
 
@@ -38,9 +38,11 @@ pub(crate) struct AgentTable {
     flume_metrics: Option<String>,
     /// Traces of sampled batches, sent with OTLP over HTTP. Default: none.
     traces: Option<TraceSettings>,
+    /// The fleet server, which manages the other tables of this configuration. Default: none.
+    fleet: Option<FleetSettings>,
     /// Whether plain text is allowed on addresses that other hosts can reach: `admin` without
-    /// `admin_tls`, `flume_metrics`, and `traces.url` without TLS. Their data, and the token, are
-    /// then not encrypted.
+    /// `admin_tls`, `flume_metrics`, and `traces.url` and `fleet.url` without TLS. Their data, and
+    /// the token, are then not encrypted.
     #[serde(default)]
     insecure: bool,
     /// Time at which the configuration is reloaded: `asked`, by SIGHUP, `aqueduct reload` or
@@ -80,6 +82,7 @@ pub(super) fn agent(
         flume_metrics_place: Place::default(),
         insecure: None,
         traces: None,
+        fleet: None,
         reload: Reload::default(),
         file_mode: FileMode::default(),
         core_dumps: false,
@@ -124,6 +127,7 @@ pub(super) fn agent(
         flume_metrics_place: place("flume_metrics"),
         insecure: read.insecure.then(|| place("insecure")),
         traces: table.get("traces").cloned(),
+        fleet: table.get("fleet").cloned(),
         reload: read.reload,
         file_mode: read.file_mode,
         core_dumps: read.core_dumps,
@@ -152,6 +156,9 @@ fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
     if let Some(Err(error)) = read.traces.as_ref().map(TraceSettings::check) {
         refuse(&format!("traces.{}", error.setting), &error.problem);
     }
+    if let Some(Err(error)) = read.fleet.as_ref().map(FleetSettings::check) {
+        refuse(&format!("fleet.{}", error.setting), &error.problem);
+    }
     if let Some(token) = read.admin_token.as_ref().map(Secret::expose) {
         if token.len() < TOKEN_MIN {
             refuse("admin_token", &format!("must have at least {TOKEN_MIN} characters"));
@@ -177,6 +184,10 @@ fn check_plain_text(found: &mut Findings<'_>, table: &Settings, read: &AgentTabl
     let traced = read.traces.as_ref().and_then(|traces| traces.target().ok());
     if let Some(target) = traced.filter(|target| !target.is_tls) {
         plain.speaks("traces.url", &target.address, "write `https://`");
+    }
+    let fleet = read.fleet.as_ref().and_then(|fleet| fleet.target().ok());
+    if let Some(target) = fleet.filter(|target| !target.is_tls) {
+        plain.speaks("fleet.url", &target.address, "write `https://`");
     }
     let mut refuse = |setting: &str, problem: &str| {
         found.record::<()>("agent", Err(table.invalid(setting, problem)));

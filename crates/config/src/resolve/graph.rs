@@ -23,7 +23,7 @@ pub(super) fn join(
             if let Some(owner) = owners.get(&reference.name) {
                 let problem = format!(
                     "sink `{}` is already in group `{owner}`; a sink can be in only one group, \
-                     once",
+                     once; remove one of the entries",
                     reference.name
                 );
                 found.add(Kind::Duplicate, &reference.place, &path, problem);
@@ -88,12 +88,14 @@ fn alone(found: &mut Findings<'_>, sink: SinkDraft, groups: &[GroupDraft]) -> Op
     Some(GroupDraft { plan, channel: Some(channel), sinks: Vec::new() })
 }
 
-/// Every channel that is named exists, and every channel is filled and emptied.
+/// Every channel that is named exists, and every channel is filled and emptied. An agent of a fleet
+/// may have no component yet.
 pub(super) fn check(
     found: &mut Findings<'_>,
     sources: &[SourceDraft],
     channels: &[(ComponentPlan, Place)],
     groups: &[GroupDraft],
+    may_be_empty: bool,
 ) {
     let known: Vec<&str> = channels.iter().map(|(channel, _)| channel.name.as_str()).collect();
     let mut filled = BTreeSet::new();
@@ -104,7 +106,7 @@ pub(super) fn check(
         for channel in &source.references {
             exists(found, &path, channel, &known);
             if !own.insert(channel.name.as_str()) {
-                let problem = format!("channel `{}` is named twice here", channel.name);
+                let problem = format!("channel `{}` is named twice here; remove one", channel.name);
                 found.add(Kind::Duplicate, &channel.place, &path, problem);
             }
         }
@@ -117,18 +119,19 @@ pub(super) fn check(
     }
     for (channel, place) in channels {
         if !filled.contains(channel.name.as_str()) {
-            let problem = "no source fills this channel: name it in the `channels` of one, \
-                           or remove it";
+            let problem = "no source writes to this channel: add it to `channels` of a source, or \
+                           remove the channel";
             found.add(Kind::Invalid, place, &channel.path, problem);
         }
         if !emptied.contains(channel.name.as_str()) {
-            let problem = "no sink empties this channel: name it as the `channel` of one, \
-                           or remove it";
+            let problem = "no sink reads this channel: set it as `channel` of a sink, or remove \
+                           the channel";
             found.add(Kind::Invalid, place, &channel.path, problem);
         }
     }
+    let is_empty = may_be_empty && sources.is_empty() && channels.is_empty() && groups.is_empty();
     for (section, missing) in [("sources", sources.is_empty()), ("channels", channels.is_empty())] {
-        if missing {
+        if missing && !is_empty {
             let problem = format!("nothing to run: add a table `[{section}.NAME]`");
             found.add(Kind::Missing, &Place::default(), "", problem);
         }

@@ -20,6 +20,10 @@ fn a_kind_of_another_program_is_named_with_that_program() {
             "decoder" => &of_files,
             _ => "sequence",
         };
+        let selector = match role {
+            "selector" => format!("selector = {{ type = \"{kind}\" }}\n"),
+            _ => String::new(),
+        };
         let channel = if role == "channel" { kind } else { "memory" };
         let (sink, place) = match role {
             "channel" => ("discard", "channels.main.type"),
@@ -28,6 +32,7 @@ fn a_kind_of_another_program_is_named_with_that_program() {
             "sink" => (kind, "sinks.far.type"),
             "condition" => ("discard", "sources.numbers.interceptors.0.drop.0"),
             "decoder" => ("discard", "sources.numbers.decoder"),
+            "selector" => ("discard", "sources.numbers.selector.type"),
             "encoder" => (&*into_files, "sinks.far.encoder"),
             role => panic!("this test does not know the setting of a {role}"),
         };
@@ -38,7 +43,7 @@ fn a_kind_of_another_program_is_named_with_that_program() {
         };
         let text = format!(
             "[agent]\ndata_dir = \"{}\"\n[sources.numbers]\ntype = \"{source}\"\n\
-             channels = [\"main\"]\ninterceptors = [{interceptors}]\n\
+             channels = [\"main\"]\n{selector}interceptors = [{interceptors}]\n\
              [channels.main]\ntype = \"{channel}\"\n\
              [sinks.far]\ntype = \"{sink}\"\nchannel = \"main\"\n",
             dir.path().join("data").display(),

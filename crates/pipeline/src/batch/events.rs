@@ -76,9 +76,9 @@ pub enum Existing {
 /// One event, borrowed.
 #[derive(Clone, Copy)]
 pub struct EventRef<'a> {
-    events: &'a Events,
-    index: usize,
-    body: &'a [u8],
+    pub(super) events: &'a Events,
+    pub(super) index: usize,
+    pub(super) body: &'a [u8],
 }
 
 pub(super) fn u32_at(numbers: &[u8], index: usize) -> u32 {

@@ -82,8 +82,8 @@ pub enum ChannelError {
     },
     /// The channel cannot replay dead letters.
     #[error(
-        "this channel type cannot replay dead letters: print them with `aqueduct dlq show --format \
-         json`, and send them to a source again"
+        "this channel type cannot replay dead letters: print them with `aqueduct dlq show DATA_DIR \
+         --format json`, and send them to a source again"
     )]
     NoPutBack,
     /// Dead letters are for a consumer that the channel does not have.

@@ -51,7 +51,8 @@ pub struct Options {
 /// A request took too long.
 #[derive(Debug, Error)]
 #[error(
-    "no response to a request within {limit:?}, so its events may be stored or not; they are resent"
+    "no response to a request within {limit:?}; its events are resent, and may be stored twice; \
+     check the server and the network"
 )]
 struct TimedOut {
     limit: Duration,

@@ -17,7 +17,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::{Key, Settings, SettingsError, SettingsErrorKind, Value, unknown};
+use super::{Key, Settings, SettingsError, SettingsErrorKind, Value, listed, unknown};
 
 /// The name of a field that gets every key without a field. The schema needs
 /// `#[schemars(flatten)]` too.
@@ -78,14 +78,22 @@ impl ReadError {
 fn mismatch(found: &Unexpected<'_>, expected: &dyn Expected) -> String {
     let expected = expected.to_string();
     let unsigned = |bits: u32| format!("a whole number from 0 to {}", u64::MAX >> (64 - bits));
+    let signed = |bits: u32| {
+        let (least, most) = (i64::MIN >> (64 - bits), i64::MAX >> (64 - bits));
+        format!("a whole number from {least} to {most}")
+    };
     let expected = match &*expected {
         "u8" => unsigned(8),
         "u16" => unsigned(16),
         "u32" => unsigned(32),
         "u64" | "usize" => "a whole number of at least 0".to_owned(),
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "i8" => signed(8),
+        "i16" => signed(16),
+        "i32" => signed(32),
+        "i64" | "isize" => "a whole number".to_owned(),
         "f32" | "f64" => "a number".to_owned(),
-        "a string" | "string" | "a character" => "text in quotes".to_owned(),
+        "a string" | "string" => "text in quotes".to_owned(),
+        "a character" => "one character in quotes".to_owned(),
         "a boolean" => "`true` or `false`".to_owned(),
         "a sequence" => "a list".to_owned(),
         "a map" => "a table".to_owned(),
@@ -228,7 +236,7 @@ impl<'de> Deserializer<'de> for &'de Settings {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         match &self.value {
@@ -237,8 +245,8 @@ impl<'de> Deserializer<'de> for &'de Settings {
                 visitor.visit_enum(name)
             }
             _ => {
-                let problem = "must be one of the allowed names, as a string";
-                Err(ReadError::new(SettingsErrorKind::WrongType, problem.into()))
+                let problem = format!("must be a string: one of {}", listed(variants));
+                Err(ReadError::new(SettingsErrorKind::WrongType, problem))
             }
         }
     }

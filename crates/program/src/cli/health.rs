@@ -144,14 +144,17 @@ fn check(plan: &Plan, given: bool, ready: bool, env: &Env) -> Found {
         runtime.block_on(asking).unwrap_or_else(|_| {
             Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("no answer within {CHECK_TIMEOUT:?}"),
+                format!("no answer within {CHECK_TIMEOUT:?}; see the log of the agent"),
             ))
         })
     });
     match asked {
         Ok((StatusCode::OK, said)) => Found::Works(said),
         Ok((status, said)) => Found::Fails(format!("{page}: {status}: {said}")),
-        Err(error) => Found::Fails(format!("no answer at {address}{page}: {error}")),
+        Err(error) => Found::Fails(format!(
+            "no answer at {address}{page}: {error}; check that the agent is running and that this \
+             is its `agent.admin`"
+        )),
     }
 }
 

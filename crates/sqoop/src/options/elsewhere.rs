@@ -11,6 +11,7 @@ const NO_HCATALOG: &str =
 const NO_HBASE: &str = "import does not write to HBase; use an agent with the `hbase` sink";
 const NO_ACCUMULO: &str = "Accumulo is not supported";
 const JOBS_ONLY: &str = "only for `aqueduct sqoop job`";
+const NO_MERGE: &str = "files are not merged: let queries select the latest row of each key";
 const NO_CODE: &str = "Aqueduct generates no code";
 
 pub(super) const TYPES: Group = Group {
@@ -194,10 +195,16 @@ pub(super) const EXPORT: Group = Group {
             ),
         ),
         value("input-escaped-by", does("`escape` of the decoder; the default is --escaped-by")),
-        value("input-null-string", does("`null` of the decoder; the default is `null`")),
+        value(
+            "input-null-string",
+            does("`null` of the decoder: the text for NULL, by default the word `null`"),
+        ),
         value(
             "input-null-non-string",
-            does("`null_non_text` of the decoder, for columns without text; the default is `null`"),
+            does(
+                "`null_non_text` of the decoder: the text for NULL in columns of other types than \
+                 text, by default the word `null`",
+            ),
         ),
     ],
 };
@@ -229,8 +236,8 @@ pub(super) const JOBS: Group = Group {
         value("meta-connect", Refused(JOBS_ONLY)),
         value("meta-username", Refused(JOBS_ONLY)),
         value("meta-password", Refused(JOBS_ONLY)),
-        value("new-data", Refused("files are not merged: readers use the latest row of a key")),
-        value("onto", Refused("files are not merged: readers use the latest row of a key")),
+        value("new-data", Refused(NO_MERGE)),
+        value("onto", Refused(NO_MERGE)),
     ],
 };
 

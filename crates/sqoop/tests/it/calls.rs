@@ -65,7 +65,7 @@ fn every_option_of_sqoop_has_an_answer_and_gives_it() {
             Answer::Differs(text) => is_noted(Outcome::Differs, text),
             Answer::Ignored(text) => is_noted(Outcome::Ignored, text),
             Answer::Refused(text) => is_noted(Outcome::Refused, text),
-            Answer::Export(..) => is_noted(Outcome::Refused, "only for `export`"),
+            Answer::Export(..) => is_noted(Outcome::Refused, "only for `export`: remove it"),
         };
         assert!(is_right, "{option}: {notes:?}");
         let unknown = notes.0.iter().any(|note| note.text.contains("not an option"));
@@ -109,7 +109,7 @@ channel = "rows"
 encoder = "text"
 codec = "gzip"
 file_suffix = ".csv.gz"
-roll = { age_max = "10m", idle_max = "3s" }
+roll = { age_max = "10m", idle_max = "1m" }
 "#;
     assert_eq!(text, expected);
     assert!(!notes.is_refused());

@@ -103,7 +103,10 @@ fn unsupported(problem: &str) -> io::Error {
 /// Checks that there are no directories among these names.
 fn flat(names: &[(OsString, FileKind)]) -> io::Result<()> {
     match names.iter().any(|(_, kind)| *kind == FileKind::Directory) {
-        true => Err(unsupported("the directory has subdirectories, which cannot be hard-linked")),
+        true => Err(unsupported(
+            "the directory has subdirectories, which cannot be hard-linked; move them away, or \
+             remove `compact`",
+        )),
         false => Ok(()),
     }
 }
@@ -124,7 +127,10 @@ pub(super) fn fits(
         return Err(unsupported("the directory is a symbolic link: use its target path"));
     }
     if disk.stat(directory)?.device != disk.stat(desk)?.device {
-        return Err(unsupported("the directory is on another file system than the store"));
+        return Err(unsupported(
+            "the directory is on another file system than the store; move it to the file system of \
+             the store, or remove `compact`",
+        ));
     }
     // Its owner and its access lists can be copied to another directory.
     let alike = desk.join(format!("{unique:016x}{NEW}"));
@@ -264,7 +270,10 @@ impl MergeInputs {
 }
 
 fn changed() -> io::Error {
-    io::Error::other("another program changed a file while it was copied")
+    io::Error::other(
+        "another program changed a file while it was copied; find that program, and stop it from \
+         changing files of this sink",
+    )
 }
 
 /// Returns the name of the leftover of `directory` at `now`.

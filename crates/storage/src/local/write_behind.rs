@@ -171,7 +171,8 @@ impl End {
         if !state.broken {
             return Ok(());
         }
-        let told = || io::Error::other("an earlier write of this file failed");
+        let told =
+            || io::Error::other("an earlier write of this file failed; the log has its cause");
         Err(state.error.take().unwrap_or_else(told))
     }
 

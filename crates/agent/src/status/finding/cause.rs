@@ -37,6 +37,8 @@ pub enum Cause {
     NotOpen,
     /// A sink delivers, and something beyond does not work.
     Beyond,
+    /// A directory waits for edges.
+    Incomplete,
     /// A source follows no files.
     NoFiles,
     /// A source cannot read files.
@@ -65,111 +67,116 @@ pub enum Cause {
     Certificate,
 }
 
+/// Each kind, its heading in `docs/runbook.md`, and the remedy in one line.
+const HELP: [(Cause, &str, &str); 20] = [
+    (Cause::NotReady, "The agent is not ready", "fix the cause that the reason names"),
+    (
+        Cause::Fails,
+        "A source, a sink or a group fails",
+        "fix the cause that the error names; the agent retries, no restart is needed",
+    ),
+    (
+        Cause::Downstream,
+        "A downstream agent cannot store events",
+        "fix the cause on that agent; events wait in the channel until it stores again",
+    ),
+    (Cause::Waits, "A source or a group waits", "fix the part that it waits for"),
+    (
+        Cause::NotOpen,
+        "A source, a sink or a group is not open yet",
+        "wait for the first attempt; if this lasts, check the log",
+    ),
+    (
+        Cause::Beyond,
+        "A step after delivery fails",
+        "fix the problem that the text names; the sink retries the step",
+    ),
+    (
+        Cause::Incomplete,
+        "A directory waits for edges",
+        "start or connect the edges; `aqueduct roster list` shows each of them",
+    ),
+    (
+        Cause::NoFiles,
+        "A source follows no files",
+        "correct `paths`, or give the agent the right to read the directory",
+    ),
+    (
+        Cause::Unreadable,
+        "A source cannot read files",
+        "give the agent's user the right to read them; the source retries",
+    ),
+    (
+        Cause::Held,
+        "An operator has stopped a part",
+        "start it with `aqueduct start ADDRESS --source NAME` (or `--group NAME`)",
+    ),
+    (
+        Cause::IntakeStopped,
+        "A channel accepts no events",
+        "fix the group that empties it; if its disk is full, free space there",
+    ),
+    (
+        Cause::NearlyFull,
+        "A channel is nearly full",
+        "check whether its group is slow or fails; add collectors or raise `capacity`",
+    ),
+    (
+        Cause::Fills,
+        "A channel fills",
+        "check whether its group is slow or fails; add collectors or raise `capacity`",
+    ),
+    (
+        Cause::Missing,
+        "Events are not accounted for",
+        "keep data directory and log, and run `aqueduct verify --store URL FILE`",
+    ),
+    (
+        Cause::LeftTwice,
+        "More events left than arrived",
+        "run `aqueduct verify --store URL FILE` to find events that are stored twice",
+    ),
+    (
+        Cause::DeadLetters,
+        "There are dead letters",
+        "fix the cause that `aqueduct dlq list ADDRESS` shows, then replay or drop them",
+    ),
+    (
+        Cause::Configuration,
+        "The configuration is wrong or differs",
+        "run `aqueduct check FILE`, then `aqueduct reload ADDRESS`",
+    ),
+    (Cause::PlainText, "Plain text leaves this host", "set the table `tls` and remove `insecure`"),
+    (
+        Cause::Refused,
+        "Peers are refused",
+        "give the peers a valid certificate or token, or block them",
+    ),
+    (
+        Cause::Certificate,
+        "A certificate expires",
+        "replace the certificate file; the agent reads it without a restart",
+    ),
+];
+
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 19] = [
-        Self::NotReady,
-        Self::Fails,
-        Self::Downstream,
-        Self::Waits,
-        Self::NotOpen,
-        Self::Beyond,
-        Self::NoFiles,
-        Self::Unreadable,
-        Self::Held,
-        Self::IntakeStopped,
-        Self::NearlyFull,
-        Self::Fills,
-        Self::Missing,
-        Self::LeftTwice,
-        Self::DeadLetters,
-        Self::Configuration,
-        Self::PlainText,
-        Self::Refused,
-        Self::Certificate,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        HELP.iter().map(|(cause, ..)| *cause)
+    }
 
-    /// Its heading in `docs/runbook.md`, and the remedy in one line.
-    const fn help(self) -> (&'static str, &'static str) {
-        match self {
-            Self::NotReady => ("The agent is not ready", "fix the cause that the reason names"),
-            Self::Fails => (
-                "A source, a sink or a group fails",
-                "fix the cause that the error names; the agent retries, no restart is needed",
-            ),
-            Self::Downstream => (
-                "A downstream agent cannot store events",
-                "fix the cause on that agent; events wait in the channel until it stores again",
-            ),
-            Self::Waits => ("A source or a group waits", "fix the part that it waits for"),
-            Self::NotOpen => (
-                "A source, a sink or a group is not open yet",
-                "wait for the first attempt; if this lasts, check the log",
-            ),
-            Self::Beyond => (
-                "A step after delivery fails",
-                "fix the problem that the text names; the sink retries the step",
-            ),
-            Self::NoFiles => (
-                "A source follows no files",
-                "correct `paths`, or give the agent the right to read the directory",
-            ),
-            Self::Unreadable => (
-                "A source cannot read files",
-                "give the agent's user the right to read them; the source retries",
-            ),
-            Self::Held => (
-                "An operator has stopped a part",
-                "start it with `aqueduct start` once the reason for the stop is gone",
-            ),
-            Self::IntakeStopped => (
-                "A channel accepts no events",
-                "fix the group that empties it; if its disk is full, free space there",
-            ),
-            Self::NearlyFull => (
-                "A channel is nearly full",
-                "check whether its group is slow or fails; add collectors or raise `capacity`",
-            ),
-            Self::Fills => (
-                "A channel fills",
-                "check whether its group is slow or fails; add collectors or raise `capacity`",
-            ),
-            Self::Missing => (
-                "Events are not accounted for",
-                "keep the data directory and the log, and run `aqueduct verify`",
-            ),
-            Self::LeftTwice => (
-                "Events left more often than they came",
-                "run `aqueduct verify` to find events that are stored twice",
-            ),
-            Self::DeadLetters => (
-                "There are dead letters",
-                "fix the cause that `aqueduct dlq list` shows, then replay or drop them",
-            ),
-            Self::Configuration => (
-                "The configuration is wrong or differs",
-                "run `aqueduct check` on the file, then reload",
-            ),
-            Self::PlainText => {
-                ("Plain text leaves this host", "set the table `tls` and remove `insecure`")
-            }
-            Self::Refused => {
-                ("Peers are refused", "give the peers a valid certificate or token, or block them")
-            }
-            Self::Certificate => (
-                "A certificate expires",
-                "replace the certificate file; the agent reads it without a restart",
-            ),
-        }
+    fn help(self) -> (&'static str, &'static str) {
+        let found = HELP.iter().find(|(cause, ..)| *cause == self);
+        found.map(|(_, heading, remedy)| (*heading, *remedy)).unwrap_or_default()
     }
 
     /// Its heading in `docs/runbook.md`.
-    pub const fn heading(self) -> &'static str {
+    pub fn heading(self) -> &'static str {
         self.help().0
     }
 
     /// Returns the remedy, in one line.
-    pub const fn remedy(self) -> &'static str {
+    pub fn remedy(self) -> &'static str {
         self.help().1
     }
 

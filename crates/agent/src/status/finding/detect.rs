@@ -3,8 +3,8 @@
 use super::{Cause, Finding, Level};
 use crate::status::words::{count, percent, seconds};
 use crate::status::{
-    ChannelStatus, GroupStatus, MemberStatus, PlainTextStatus, Snapshot, SourceStatus, State,
-    UnableStatus, security,
+    ChannelStatus, GroupStatus, IncompleteStatus, MemberStatus, PlainTextStatus, Snapshot,
+    SourceStatus, State, UnableStatus, security,
 };
 
 /// Fill level from which a channel counts as nearly full.
@@ -30,6 +30,9 @@ const QUIET: f64 = 40.0;
 /// Seconds for which the agent warns of dead letters that the next agents have reported.
 const RECENT: f64 = 3_600.0;
 
+/// Seconds after which a directory that waits for edges needs attention, as for the alert.
+const LATE_DIRECTORY: f64 = 7_200.0;
+
 /// Returns the findings, in the order of the flow.
 pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
@@ -47,6 +50,7 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
             let brief = format!("{component}: {trouble}");
             Some(Finding::new((Level::Warn, Cause::Beyond), &component, brief, ""))
         }));
+        found.extend(members.iter().filter_map(of_incomplete));
         // It waits for its sinks, which have findings above.
         let is_waiting = matches!(group.state, State::Waiting { .. });
         if !(is_waiting && members.iter().any(|it| !delivers(it))) {
@@ -98,6 +102,18 @@ fn of_downstream(group: &GroupStatus, member: &MemberStatus) -> Option<Finding> 
     let trouble = Finding::new((level, Cause::Downstream), &component, brief, &more);
     let (agent, since_seconds_ago) = (Some(agent.clone()), Some(*since_seconds_ago));
     Some(Finding { agent, since_seconds_ago, ..trouble })
+}
+
+/// A directory whose receipt waits for edges.
+fn of_incomplete(member: &MemberStatus) -> Option<Finding> {
+    let IncompleteStatus { directory, waits_for, since_seconds_ago } =
+        member.incomplete.as_ref()?;
+    let level = if *since_seconds_ago > LATE_DIRECTORY { Level::Warn } else { Level::Note };
+    let component = format!("sink {}", member.sink);
+    let brief = format!("{component}: directory {directory} waits for edges: {waits_for}");
+    let more = format!("for {}", seconds(Some(*since_seconds_ago)));
+    let found = Finding::new((level, Cause::Incomplete), &component, brief, &more);
+    Some(Finding { since_seconds_ago: Some(*since_seconds_ago), ..found })
 }
 
 /// Returns the finding about a source of files without files, or with unreadable ones.
@@ -185,7 +201,7 @@ fn of_conservation(snapshot: &Snapshot) -> Option<Finding> {
     }
     let (cause, what) = match difference > 0 {
         true => (Cause::Missing, "not accounted for"),
-        false => (Cause::LeftTwice, "left more often than they came"),
+        false => (Cause::LeftTwice, "left more often than they arrived"),
     };
     let brief = format!("{} {what}", count(difference.unsigned_abs(), "event"));
     Some(Finding::new((Level::Bad, cause), "conservation", brief, ""))

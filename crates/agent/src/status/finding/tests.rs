@@ -6,7 +6,9 @@ use support::meter::Throughput;
 
 use super::*;
 use crate::status::sample::healthy;
-use crate::status::{FilesStatus, GroupStatus, MemberStatus, PlainTextStatus, State, UnableStatus};
+use crate::status::{
+    FilesStatus, GroupStatus, IncompleteStatus, MemberStatus, PlainTextStatus, State, UnableStatus,
+};
 
 const WELL: &str = "All is well";
 const CHANGED: (Level, Cause) = (Level::Note, Cause::Configuration);
@@ -79,6 +81,17 @@ fn problems_of_a_delivering_sink_need_attention() {
     let named = member(&mut healthy()).sink.clone();
     let shown = verdict(|it| member(it).trouble = Some("its table lacks a partition".to_owned()));
     assert_eq!(shown, format!("Needs attention: sink {named}: its table lacks a partition"));
+    let waits = |since_seconds_ago| {
+        move |it: &mut Snapshot| {
+            let (directory, waits_for) = ("2027-01-15-08".to_owned(), "web-17, db-2".to_owned());
+            member(it).incomplete =
+                Some(IncompleteStatus { directory, waits_for, since_seconds_ago });
+        }
+    };
+    assert_eq!(verdict(waits(60.0)), WELL, "it is a note");
+    let shown = verdict(waits(8_000.0));
+    let text = "directory 2027-01-15-08 waits for edges: web-17, db-2";
+    assert_eq!(shown, format!("Needs attention: sink {named}: {text}"));
 }
 
 #[test]
@@ -113,7 +126,7 @@ fn a_difference_is_one_when_nothing_moves() {
     assert_eq!(verdict(with(3, 41.0)), text);
     assert_eq!(verdict(with(3, 39.0)), WELL);
     assert_eq!(verdict(with(0, 41.0)), WELL);
-    let twice = "Something is wrong: 3 events left more often than they came";
+    let twice = "Something is wrong: 3 events left more often than they arrived";
     assert_eq!(verdict(with(-3, 41.0)), twice);
     let young = |it: &mut Snapshot| {
         with(3, 41.0)(it);
@@ -296,7 +309,7 @@ fn a_source_without_files_is_found_and_one_that_has_files_is_not() {
 
 #[test]
 fn each_kind_of_trouble_has_a_remedy_and_a_link() {
-    for cause in Cause::ALL {
+    for cause in Cause::all() {
         assert!(!cause.remedy().is_empty() && !cause.remedy().ends_with('.'), "{cause:?}");
         let runbook = cause.runbook();
         let (_, anchor) = runbook.split_once('#').unwrap();

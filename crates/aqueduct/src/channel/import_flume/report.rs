@@ -99,9 +99,13 @@ impl Report {
             ),
         };
         let from = match (self.read_from, &self.because) {
-            ("backup", Some(cause)) => format!("read from the backup checkpoint ({cause})"),
-            ("logs", Some(cause)) => format!("all of them read ({cause})"),
-            _ => "read from the checkpoint on".to_owned(),
+            ("backup", Some(cause)) => format!(
+                "read from the backup of the checkpoint (the checkpoint: {cause}); no action needed"
+            ),
+            ("logs", Some(cause)) => format!(
+                "all logs are read ({cause}); events that Flume had delivered may be imported again"
+            ),
+            _ => "read from the checkpoint".to_owned(),
         };
         let mut line = |name: &str, value: String| {
             writeln!(text, "{name:<12} {value}").expect("a string takes it");
@@ -118,20 +122,35 @@ impl Report {
             line(
                 "open",
                 format!(
-                    "{} transactions without an end: {} events put, which their source resends, \
-                     and {} taken, which count as waiting",
+                    "{} unfinished transactions: {} events put, which their source resends, and {} \
+                     taken, which count as waiting",
                     self.open_transactions, self.open_events_put, self.open_events_taken
                 ),
             );
         }
         if self.removed > 0 {
-            line("removed", format!("{} events, by Flume's integrity tool", self.removed));
+            line(
+                "removed",
+                format!("{} events were removed by Flume's integrity tool", self.removed),
+            );
         }
         for Place { log, offset, problem } in &self.torn {
-            line("torn", format!("{log}, byte {offset}: {problem}; the log ends there"));
+            line(
+                "torn",
+                format!(
+                    "{log}, byte {offset}: {problem}; the log ends there, as after a killed Flume \
+                     agent; no action needed"
+                ),
+            );
         }
         for Place { log, offset, problem } in &self.damaged {
-            line("damaged", format!("{log}, byte {offset}: {problem}"));
+            line(
+                "damaged",
+                format!(
+                    "{log}, byte {offset}: {problem}; the events at this place are not imported; \
+                     restore the log from a backup, if there is one, and run the command again"
+                ),
+            );
         }
         text
     }

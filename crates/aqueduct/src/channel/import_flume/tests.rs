@@ -72,7 +72,7 @@ async fn second_import_repeats_nothing_even_of_a_copy_or_without_checkpoint() {
     let again = ImportArgs { no_checkpoint: true, ..arguments("v3", into.path()) };
     let report = import(&again, &env).await.unwrap();
     assert_eq!(imported(&report), (0, 25));
-    assert!(report.text("main", false).contains("all of them read (no checkpoint is named)"));
+    assert!(report.text("main", false).contains("all logs are read (no --checkpoint was given)"));
     assert_eq!(held(into.path()), threes());
 }
 

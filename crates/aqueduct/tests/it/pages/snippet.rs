@@ -16,8 +16,12 @@ const OF_THE_PLAN: [&str; 5] =
 
 /// Tables that several components share. A separate page below `docs` describes their settings; the
 /// snippets contain an example value.
-pub(crate) const SHARED: [(&str, &str); 4] = [
+pub(crate) const SHARED: [(&str, &str); 8] = [
     ("tls", "tls.md"),
+    ("tenants", "tenants.md"),
+    ("multiline", "multiline.md"),
+    ("webhdfs", "webhdfs.md"),
+    ("kerberos", "kerberos.md"),
     ("s3", "object-stores.md"),
     ("gcs", "object-stores.md"),
     ("azure", "object-stores.md"),
@@ -180,13 +184,25 @@ pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
         // Or with all others but two neighbouring tables and another one, which need something
         // else.
         let tables: Vec<&str> = snippet.split("\n\n").collect();
+        let header = |n: usize| {
+            tables[n].lines().find_map(|line| {
+                let line = line.trim_start_matches('#');
+                line.strip_prefix('[')?.strip_suffix(']')
+            })
+        };
+        // A table is left out with its subtables.
+        let is_below = |n: usize, of: usize| {
+            header(of).zip(header(n)).is_some_and(|(of, own)| {
+                own.strip_prefix(of).is_some_and(|rest| rest.starts_with('.'))
+            })
+        };
+        let is_out = |n: usize, of: usize| of > 0 && (n == of || is_below(n, of));
         let pairs =
             (1..tables.len()).flat_map(|first| (0..tables.len()).map(move |it| (first, it)));
         let fewer = pairs.map(|(first, other)| {
-            let is_left = |(n, _): &(usize, &&str)| {
-                !(first..first + 2).contains(n) && (*n != other || other == 0)
-            };
-            let left = tables.iter().enumerate().filter(is_left).map(|(_, table)| *table);
+            let next = (first + 1..tables.len()).find(|n| !is_below(*n, first)).unwrap_or(0);
+            let is_left = |n: &usize| ![first, next, other].iter().any(|of| is_out(*n, *of));
+            let left = (0..tables.len()).filter(is_left).map(|n| tables[n]);
             switched_on(&left.collect::<Vec<_>>().join("\n\n"))
         });
         let texts = texts.chain(fewer);
@@ -233,7 +249,8 @@ fn toml(value: &Json) -> String {
         }
         Json::Object(fields) if fields.is_empty() => "{}".to_owned(),
         Json::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| {
+            let is_shown = |(_, value): &(&String, &Json)| !is_empty(value);
+            let fields = fields.iter().filter(is_shown).map(|(name, value)| {
                 let is_bare =
                     name.bytes().all(|it| it.is_ascii_alphanumeric() || b"_-".contains(&it));
                 let name = if is_bare { name.clone() } else { format!("{name:?}") };

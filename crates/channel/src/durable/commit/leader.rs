@@ -254,7 +254,7 @@ impl Core {
                 let (events, now) = (puts.iter().flat_map(|put| &put.batches), Instant::now());
                 let event_bytes = events.map(|batch| batch.encoded_len()).sum();
                 let mut state = self.state();
-                state.unreserve(group.reserved);
+                state.space.room.release(group.reserved);
                 wakes = state.reads.wakeups.should_wake(bytes) || group.registered.is_some();
                 if event_bytes > 0 {
                     let draining = state.reads.ahead.consumers();
@@ -267,7 +267,7 @@ impl Core {
             }
             Err(error) => {
                 let mut state = self.state();
-                state.unreserve(group.reserved);
+                state.space.room.release(group.reserved);
                 state.unwritten.take_back();
                 keep_failed(&mut state.tickets, &group);
                 if let Some(change) = group.registered.filter(|_| state.space.open.room == 0)

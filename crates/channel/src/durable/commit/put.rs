@@ -148,7 +148,7 @@ impl PutTransaction for Put {
 impl Drop for Put {
     fn drop(&mut self) {
         if self.reserved != BatchSize::default() {
-            self.core.state().unreserve(self.reserved);
+            self.core.state().space.room.release(self.reserved);
             self.core.signals.room.notify_waiters();
         }
     }

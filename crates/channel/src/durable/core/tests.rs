@@ -17,7 +17,7 @@ use crate::durable::core::Core;
 use crate::durable::recovery::opening::Opening;
 use crate::durable::{Config, IndexKind};
 use crate::testkit::{SimDisk, world};
-use crate::transactions::Take;
+use crate::transactions::{Take, Tickets};
 
 const CONSUMER: &str = "sink";
 

@@ -96,7 +96,7 @@ impl SledStore {
                     *waits_until = Some(Instant::now() + RETRY);
                     warn!(directory = %self.directory.display(),
                         "no disk space for the index of a durable channel; reading the segment \
-                         files instead; no event is lost; retrying");
+                         files instead; no event is lost; retrying; free disk space");
                     return None;
                 }
             },

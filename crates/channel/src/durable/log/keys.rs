@@ -70,10 +70,14 @@ impl Default for Encryption {
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The file cannot be read.
-    #[error("cannot read `encryption.key_file` {path}: {source}", path = path.display())]
+    #[error("cannot read `encryption.key_file` {path}: {source}; the user of this process must be \
+             able to read it", path = path.display())]
     File { path: PathBuf, source: io::Error },
     /// The program failed, or took too long.
-    #[error("`encryption.key_command` {program} failed: {source}")]
+    #[error(
+        "`encryption.key_command` {program} failed: {source}; run it as the user of the agent to \
+         see why"
+    )]
     Command { program: String, source: io::Error },
     /// The variable does not exist, or is not text.
     #[error(
@@ -84,7 +88,7 @@ pub enum KeysError {
     /// Others may read the file.
     #[error(
         "`encryption.key_file` {path} has mode {mode:04o}, but only its owner may read it: run \
-         chmod 0400",
+         `chmod 0400 {path}`",
         path = path.display()
     )]
     Open { path: PathBuf, mode: u32 },
@@ -203,7 +207,7 @@ pub(crate) fn parse(text: &[u8], origin: &str) -> Result<BTreeMap<u32, Arc<Key>>
             Err(problem) => problem,
             Ok((id, key)) => match keys.insert(id, Arc::new(key)) {
                 None => continue,
-                Some(_) => "a key with this number appears twice",
+                Some(_) => "a key with this number appears twice; remove one",
             },
         };
         return Err(KeysError::Line { line: at + 1, origin: origin.to_owned(), problem });
@@ -213,10 +217,10 @@ pub(crate) fn parse(text: &[u8], origin: &str) -> Result<BTreeMap<u32, Arc<Key>>
 
 /// Parses a line; the error describes the problem without quoting the line.
 pub(crate) fn key(line: &[u8]) -> Result<(u32, Key), &'static str> {
-    let blank = line
-        .iter()
-        .position(u8::is_ascii_whitespace)
-        .ok_or("expected a number, a space and a key")?;
+    let blank = line.iter().position(u8::is_ascii_whitespace).ok_or(
+        "expected a number, a space and a key; create the file with `aqueduct channel rotate-key \
+         FILE`",
+    )?;
     let id = std::str::from_utf8(&line[..blank]).ok().and_then(|text| text.parse().ok());
     let id = id.filter(|id| *id > 0).ok_or("must begin with a number of at least 1")?;
     let digits = line[blank..].trim_ascii();

@@ -145,11 +145,19 @@ impl Tickets for Core {
         Next { core: self, consumer }.take().await
     }
 
-    fn settle_tickets(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
-        self.commit(consumer, tickets);
+    fn commit(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
+        let settled = {
+            let mut state = self.state();
+            let record = state.tickets.commit(consumer, tickets);
+            state.unwritten.acks.merge(&record);
+            record.settled
+        };
+        self.signals.dirty.notify_one();
+        self.announce(settled);
     }
 
-    fn return_tickets(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
-        self.rollback(consumer, tickets);
+    fn rollback(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
+        self.state().tickets.in_flight.rollback(consumer, tickets);
+        self.signals.ready.notify_waiters();
     }
 }

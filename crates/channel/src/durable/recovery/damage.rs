@@ -160,8 +160,9 @@ impl Core {
         let identity: Vec<String> =
             keys.iter().map(|(o, e, s)| format!("{o}/{}/{s:?}", e.0)).collect();
         error!(channel = %self.name, segment, offset, ticket, events, ?identity,
-            "a damaged batch is not delivered: if another agent sent it, that agent may resend it, \
-             otherwise its events are lost; check the disk");
+            "skipped a damaged batch; if the origin in `identity` belongs to another agent, that \
+             agent resends the batch if it still has it, otherwise `events` events are lost; check \
+             the disk");
         let seed = self.files.seed(&self.owner.uuid, segment);
         let wounded = entry.map(|entry| DamagedPut::read(&**file, seed, entry));
         let wounded = wounded.and_then(|read| read.ok().flatten());

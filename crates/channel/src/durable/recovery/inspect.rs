@@ -106,7 +106,11 @@ impl Inspection {
         };
         let log = directory.join("log");
         if disk.list(&log).is_err() {
-            return Err(unusable("the directory contains no durable channel".into()));
+            return Err(unusable(
+                "the directory contains no durable channel; name a directory such as \
+                 DATA_DIR/channels/CHANNEL"
+                    .into(),
+            ));
         }
         let lock = alone.then(|| disk.lock(&directory.join("LOCK"))).transpose();
         let lock = lock.map_err(|error| match error {

@@ -171,7 +171,8 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
     if state.is_none() && !read.is_empty() {
         error!(
             "no segment file of the channel has a readable summary, so it is unknown which events \
-             were delivered, and some may be delivered again; check the disk"
+             were delivered: some may be delivered again (exactly-once sinks drop them, other \
+             sinks store them twice); check the disk"
         );
     }
     let (state, ticket) = state.unwrap_or_default();

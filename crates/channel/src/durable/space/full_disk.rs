@@ -80,7 +80,7 @@ impl State {
 
     /// Returns `true` if the disk has room for a put of `bytes`, as far as is known.
     pub(crate) fn fits_disk(&self, bytes: u64) -> bool {
-        self.confined_bytes().is_none_or(|left| self.space.reserved.bytes + bytes <= left)
+        self.confined_bytes().is_none_or(|left| self.space.room.reserved.bytes + bytes <= left)
     }
 
     /// Returns the size at which the intake stops: the effective capacity without the reserve, or
@@ -95,7 +95,7 @@ impl State {
     /// to happen automatically.
     pub(crate) fn stops_intake(&self, limits: &Limits) -> bool {
         let smallest = BatchSize { events: 0, bytes: BLOCK as u64 };
-        let asked = self.space.refused.or_else(|| self.is_confined().then_some(smallest));
+        let asked = self.space.room.refused.or_else(|| self.is_confined().then_some(smallest));
         self.closed || asked.is_some_and(|size| !self.fits(size, limits))
     }
 
@@ -103,13 +103,13 @@ impl State {
     fn wants_renewal(&self, limits: &Limits) -> bool {
         let is_empty = self.tickets.events == 0 && !self.has_unwritten() && !self.closed;
         let is_used = self.end() > self.space.open.begun_at || self.space.open.room == 0;
-        is_empty && is_used && self.space.refused.is_some_and(|size| !self.fits(size, limits))
+        is_empty && is_used && self.space.room.refused.is_some_and(|size| !self.fits(size, limits))
     }
 
     /// Returns `true` if puts wait for the disk rather than for the consumers.
     pub(crate) fn is_starved(&self, limits: &Limits) -> bool {
         let is_cut_down =
-            self.space.refused.is_some() && self.space.capacity_bytes < limits.capacity_bytes;
+            self.space.room.refused.is_some() && self.space.capacity_bytes < limits.capacity_bytes;
         self.space.disk_full || is_cut_down || self.wants_renewal(limits)
     }
 
@@ -127,8 +127,8 @@ impl State {
 
     /// Returns the reason for the stopped intake, and the remedy.
     fn stop_reason(&self, limits: &Limits) -> (&'static str, &'static str) {
-        let size = self.space.refused.unwrap_or_default();
-        let events = self.tickets.events + self.space.reserved.events + size.events;
+        let size = self.space.room.refused.unwrap_or_default();
+        let events = self.tickets.events + self.space.room.reserved.events + size.events;
         if !self.fits_disk(size.bytes) {
             self.space.lack.explain()
         } else if events > limits.capacity_events {
@@ -255,7 +255,7 @@ impl Core {
             (
                 state.space.disk_full,
                 state.next_segment,
-                state.space.refused.unwrap_or_default().bytes,
+                state.space.room.refused.unwrap_or_default().bytes,
             )
         };
         if disk_full {

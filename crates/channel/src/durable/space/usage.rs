@@ -1,18 +1,17 @@
 //! Effective capacity, its reserved part, and the reason for a stopped intake.
 
-use pipeline::BatchSize;
 use support::failure_log::FailureLog;
 
 use super::capacity::Lack;
 use super::fill_rate::FillRate;
 use super::intake_stop::IntakeStop;
 use super::open_segment::Open;
+use crate::reservations::Reservations;
 
 /// The room that the channel may use, and its limits.
 #[derive(Default)]
 pub(crate) struct Usage {
-    /// Room that puts have asked for and not used yet.
-    pub(crate) reserved: BatchSize,
+    pub(crate) room: Reservations,
     /// Effective capacity: as configured, or as the disk allows.
     pub(crate) capacity_bytes: u64,
     /// The part reserved for the next segments.
@@ -25,8 +24,6 @@ pub(crate) struct Usage {
     pub(crate) open: Open,
     /// A new segment may begin although the open one is not full.
     pub(crate) renew: bool,
-    /// The last put that did not fit; `None` once there was room again.
-    pub(crate) refused: Option<BatchSize>,
     /// How long the intake has been stopped.
     pub(crate) standstill: IntakeStop,
     /// The rate at which the channel fills.

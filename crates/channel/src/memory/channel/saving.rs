@@ -43,7 +43,7 @@ pub(super) async fn keep_positions(core: Weak<Core>, dirty: Arc<Notify>) {
         if let Err(error) = core.save().await {
             warn!(channel = %core.name, %error,
                 "cannot save the positions of the sources; retrying; after a crash before that, \
-                 sources read some events again");
+                 sources read some events again; check the disk");
             core.dirty.notify_one();
         }
     }

@@ -24,7 +24,7 @@ use wire::v1::{FromReceiver, FromSender, Hello, from_receiver, from_sender};
 use wire::{Packing, pack};
 
 /// Longer than anything that is waited for takes.
-pub(crate) const LIMIT: Duration = Duration::from_secs(180);
+pub(crate) const LIMIT: Duration = Duration::from_secs(400);
 /// What a collector takes by itself, built without optimisation.
 const BASE_KIB: u64 = 48 << 10;
 

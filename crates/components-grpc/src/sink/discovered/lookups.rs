@@ -55,7 +55,7 @@ impl Lookups {
                         warn!(
                             sink = %self.sink, %query, %problem, known,
                             "cannot look up collectors; retrying, and continuing with the known \
-                             ones",
+                             ones; fix the cause in `problem`, or correct `discover`",
                         );
                     }
                 }
@@ -107,8 +107,8 @@ impl Lookups {
         if waiting > *waited {
             warn!(
                 sink = %self.sink, waiting,
-                "the lookup returned more collectors than `discover_max`; `waiting` of them get no \
-                 batches until others leave: raise `discover_max`",
+                "the lookup returned more collectors than `discover_max`, so `waiting` of them get \
+                 no batches: raise `discover_max`",
             );
         }
         *waited = waiting;

@@ -59,8 +59,9 @@ impl Conversation {
         if self.service.cx.relay.is_closed(identity) {
             self.receiver.answered(put.body.len() as u64);
             self.service.count("put_of_closed_epoch");
-            let detail = "the sending channel has declared that it has no more batches of this \
-                          epoch, so this is a late copy";
+            let detail = "the batch is a late copy: its sender had closed this epoch, after every \
+                          batch in it was delivered; no event is lost unless two agents use \
+                          copies of one data directory";
             return self
                 .say(answers::refused(identity, Reason::EpochClosed, detail.to_owned()))
                 .await;
@@ -103,11 +104,14 @@ impl Conversation {
         if !self.service.admit(identity, &batch) {
             self.receiver.answered(bytes);
             self.service.count("put_of_other_content");
-            let detail = "a batch with other events has the same identity; the sender's data \
-                          directory may have been copied"
+            let detail = "this agent already has a batch with this identity and other events; two \
+                          agents may use copies of one data directory: stop one, or renew its \
+                          identity with `aqueduct channel renew DATA_DIR/channels/CHANNEL` while \
+                          it is stopped"
                 .to_owned();
             warn!(source = %self.service.name, peer = %self.peer, %identity, detail,
-                "refusing a batch because of `detail`; it goes to the dead letters of its sender");
+                "rejected a batch, which goes to the dead letters of its sender; `detail` names \
+                 the cause and the remedy");
             return self.say(answers::refused(identity, Reason::OtherContent, detail)).await;
         }
         let size = batch.size().bytes;
@@ -198,8 +202,8 @@ impl Conversation {
             _ => "put_malformed",
         });
         warn!(source = %self.service.name, peer = %self.peer, problem = %rejection,
-            "refusing a batch because of `problem`; its sender resends it, holds it back or moves \
-             it to the dead letters");
+            "rejected a batch, which its sender resends, holds back or moves to its dead letters; \
+             `problem` names the cause and the remedy");
         self.say(answers::refused(identity, reason, rejection.to_string())).await
     }
 }

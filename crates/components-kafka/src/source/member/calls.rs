@@ -43,8 +43,10 @@ impl ConsumerContext for Member {
         let done = match what {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 let list = self.assign(consumer, given).unwrap_or_else(|error| {
-                    let failure =
-                        format!("cannot find the start positions of assigned partitions: {error}");
+                    let failure = format!(
+                        "cannot find the start positions of assigned partitions: {error}; \
+                         retrying; check the brokers"
+                    );
                     self.state().failure = Some(failure);
                     TopicPartitionList::new()
                 });
@@ -57,8 +59,9 @@ impl ConsumerContext for Member {
             }
         };
         if let Err(error) = done {
-            self.state().failure =
-                Some(format!("cannot apply a new assignment of partitions: {error}"));
+            self.state().failure = Some(format!(
+                "cannot apply a new assignment of partitions: {error}; retrying; check the brokers"
+            ));
         }
     }
 }

@@ -140,10 +140,10 @@ fn reports_the_problem_of_an_invalid_message() {
         (vec![0x92, 0x01, 0x90], "must be its tag"),
         (with(&[0x91, 0x05], 1, &[]), "an entry must be"),
         (with(&[0x91, 0x92, 0x80, 0x80], 1, &[]), "the time"),
-        (with(&[0x05], 1, &[]), "record of the message is missing"),
+        (with(&[0x05], 1, &[]), "has a tag but no record"),
         (with(&packed(b"x", false), 1, &[("compressed", "gzip")]), "not gzip"),
         (with(&packed(b"x", false), 1, &[("compressed", "zstd")]), "known: gzip"),
-        (with(&packed(&entries()[..20], false), 1, &[]), "cut off"),
+        (with(&packed(&entries()[..20], false), 1, &[]), "truncated"),
         (metrics, "only logs"),
     ] {
         let error = read(&bytes).unwrap_err();

@@ -88,9 +88,12 @@ fn columns_become_fields() {
         ("1,2,3", r#"{"a":"1","c":"3"}"#),
         ("\"x,\"\"y\"\"\",2,", r#"{"a":"x,\"y\"","c":""}"#),
         (&*format!("{long},2,3"), &*format!("{{\"a\":\"{long}\",\"c\":\"3\"}}")),
-        ("1,2", "other columns than there are names"),
-        ("1,2,3,4", "other columns than there are names"),
-        ("1,2,3,4,5", "more columns than there are names"),
+        ("1,2", "the number of values in the line differs from the number of names in `fields`"),
+        (
+            "1,2,3,4",
+            "the number of values in the line differs from the number of names in `fields`",
+        ),
+        ("1,2,3,4,5", "the line has more values than `fields` has names"),
         ("", "the line is empty"),
         ("1,2,3\n4,5,6", "more than one line"),
     ] {

@@ -125,7 +125,7 @@ async fn classifies_failures_by_the_reply_and_reconnects() {
     for (body, class, says) in [
         ("FAILED", ErrorClass::Transient, "answered FAILED"),
         ("UNKNOWN", ErrorClass::Indeterminate, "answered UNKNOWN"),
-        ("ERROR", ErrorClass::Transient, "an error: no  room"),
+        ("ERROR", ErrorClass::Transient, "rejected the batch: no  room"),
         ("END", ErrorClass::Indeterminate, "before the response"),
         ("SILENCE", ErrorClass::Indeterminate, "within 200ms"),
         ("NONSENSE", ErrorClass::Blocked, "`compression`"),

@@ -3,8 +3,8 @@
 //! Method: a real listener on loopback with prepared responses, and the sink as a configuration
 //! builds it.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use kit::testkit::sinks;
 use pipeline::testkit::build;

@@ -112,8 +112,10 @@ impl Connection {
         drop(call);
         let bytes = self.stream.read_u32().await?;
         if bytes > ANSWER_BYTES_MAX {
-            let text =
-                format!("a response of {bytes} bytes exceeds the limit of {ANSWER_BYTES_MAX}");
+            let text = format!(
+                "a response of {bytes} bytes exceeds the limit of {ANSWER_BYTES_MAX}; check that a \
+                 Flume Thrift source listens there"
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let mut message = vec![0; bytes as usize];

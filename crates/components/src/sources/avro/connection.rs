@@ -38,7 +38,7 @@ const TLS: u8 = 0x16;
 /// Reason why a connection ended before its client closed it.
 #[derive(Debug, Error)]
 pub(super) enum Ended {
-    #[error("lost the connection to the client; it resends what was not acknowledged")]
+    #[error("lost the connection to the client, which resends unacknowledged events")]
     Broken(#[from] io::Error),
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
@@ -46,7 +46,7 @@ pub(super) enum Ended {
     Malformed(#[from] Malformed),
     #[error(
         "receiving a request from the client or sending its response took more than {0:?} \
-         (`request_timeout`)"
+         (`request_timeout`); check the network and the client, or raise the limit"
     )]
     Slow(Duration),
     #[error("no request from the client for {0:?} (`idle_timeout`), so its connection is closed")]

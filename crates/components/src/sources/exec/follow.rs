@@ -69,7 +69,8 @@ impl<'a> Follower<'a> {
         let errors = Errors::read(errors, move |line| {
             if log {
                 tracing::warn!(source = %source, line, "the command wrote a line to standard \
-                                                        error; it is not stored as an event");
+                                                        error; it is not stored as an event; if it \
+                                                        is an error, correct the command");
             }
         });
         let stop = self.cx.stop.clone();
@@ -194,7 +195,7 @@ impl<'a> Follower<'a> {
                     let events = batch.len() as u64;
                     tracing::warn!(
                         source = %to.source, events, %error,
-                        "a channel rejected events, which are lost; `error` names the cause",
+                        "a channel rejected events, which are lost; fix the cause in `error`",
                     );
                     to.count("lines_refused", events);
                     return;
@@ -205,7 +206,8 @@ impl<'a> Follower<'a> {
             if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
                 tracing::warn!(
                     source = %to.source, error = %text, failures, lasts_seconds = seconds(lasts),
-                    "cannot store a batch; retrying",
+                    "cannot store a batch of the lines of the command; retrying; no event is lost; \
+                     fix the cause in `error`",
                 );
             }
             let random = self.env.entropy.next_u64();

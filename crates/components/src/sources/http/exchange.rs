@@ -11,7 +11,7 @@ use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderVal
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use kit::decoding::Undecoded;
-use kit::http::body::{self, Refusal, RequestBody};
+use kit::http::{Refusal, RequestBody, gunzip};
 use kit::serve::Put;
 use kit::tenants::{Member, Memory};
 use pipeline::{Batch, BatchBuilder, Decoder, MalformedMessage, Message};
@@ -98,9 +98,7 @@ impl Exchange {
         let memory = put.memory(member, bytes).await.ok_or_else(no_memory)?;
         let (body, memory) = match body.read(body_max, self.body_timeout).await {
             // The work continues if the client disconnects, and keeps the memory until its end.
-            Ok(body) if is_gzip => {
-                put.env.offload(move || (body::gunzip(&body, body_max), memory)).await
-            }
+            Ok(body) if is_gzip => put.env.offload(move || (gunzip(&body, body_max), memory)).await,
             body => (body, memory),
         };
         let body = body.map_err(|refusal| refusal.of_tenant(member, self.body_max))?;
@@ -159,8 +157,10 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
         None | Some(b"identity") => Ok(false),
         Some(b"gzip" | b"x-gzip") => Ok(true),
         Some(other) => {
-            let text =
-                format!("content encoding `{}`; known: gzip, identity", other.escape_ascii());
+            let text = format!(
+                "the content encoding `{}` is not supported; known: gzip, identity",
+                other.escape_ascii()
+            );
             Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
         }
     }

@@ -76,8 +76,9 @@ impl<'a> Reading<'a> {
                 }
                 read = output.read(&mut buffer) => read,
             };
-            let read =
-                read.map_err(|error| failed("cannot read its output", Some(error.into())))?;
+            let read = read.map_err(|error| {
+                failed("cannot read its output; starting it again", Some(error.into()))
+            })?;
             let mut input = &buffer[..read];
             while let Some(entry) = self.next(&mut export, &mut input)? {
                 self.take(&entry, &mut resumed).await?;
@@ -91,8 +92,10 @@ impl<'a> Reading<'a> {
             }
         }
         self.store().await;
-        let status =
-            process.ended().await.map_err(|error| failed("is lost", Some(error.into())))?;
+        let status = process
+            .ended()
+            .await
+            .map_err(|error| failed("is lost; starting it again", Some(error.into())))?;
         if status.success() && export.is_between_entries() {
             return Ok(());
         }
@@ -124,7 +127,11 @@ impl<'a> Reading<'a> {
     fn next(&self, export: &mut Export, input: &mut &[u8]) -> Result<Option<Entry>, SourceError> {
         export.next(input).map_err(|error| {
             self.count("output_malformed");
-            failed("its output is not in the export format of the journal", Some(Box::new(error)))
+            failed(
+                "its output is not in the export format of the journal; check the program in \
+                 `journalctl`",
+                Some(Box::new(error)),
+            )
         })
     }
 
@@ -137,7 +144,10 @@ impl<'a> Reading<'a> {
         let cursor = entry.text(CURSOR).filter(|cursor| cursor.len() <= CURSOR_BYTES_MAX);
         let Some(cursor) = cursor else {
             self.count("output_malformed");
-            return Err(failed("an entry has no cursor", None));
+            return Err(failed(
+                "an entry has no cursor; check the journal with `journalctl --verify`",
+                None,
+            ));
         };
         let met_end = self.until.as_mut().map(|until| until.meet(cursor));
         if let Some(Met::Follows | Met::Gap(Some(_))) = met_end {

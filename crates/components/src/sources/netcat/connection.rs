@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::BytesMut;
+use formats::charset::StreamText;
 use kit::gathered::{Destination, Gathered};
 use kit::multiline::EVENT_DIVIDED;
 use kit::multiline::stream::{EventStream, NextEvent};
@@ -28,6 +30,10 @@ pub(super) struct Connection<'a> {
     to: Destination,
     gathered: Gathered,
     stream: Box<dyn Stream>,
+    /// Converts the stream, if it has another charset than UTF-8.
+    text: Option<StreamText>,
+    /// Bytes in that charset.
+    encoded: BytesMut,
 }
 
 impl<'a> Connection<'a> {
@@ -37,7 +43,8 @@ impl<'a> Connection<'a> {
         let (line_max, joining) = (netcat.line_max.0 as usize, netcat.joining.clone());
         let events = EventStream::new(&*netcat.framing, line_max, joining);
         let (to, gathered) = (put.destination(netcat.batch_events), Gathered::default());
-        Self { netcat, put, peer, host, client, events, to, gathered, stream }
+        let (text, encoded) = (netcat.charset.map(StreamText::new), BytesMut::new());
+        Self { netcat, put, peer, host, client, events, to, gathered, stream, text, encoded }
     }
 
     /// Reads events until the connection ends or the source stops.
@@ -53,12 +60,16 @@ impl<'a> Connection<'a> {
     async fn until_end(&mut self) -> io::Result<()> {
         let mut idle = self.idle_until();
         loop {
-            self.events.buffer().reserve(READ_BYTES);
             let event_due = self.events.due();
+            let into = match self.text {
+                Some(_) => &mut self.encoded,
+                None => self.events.buffer(),
+            };
+            into.reserve(READ_BYTES);
             let read = tokio::select! {
                 biased;
                 () = self.put.stop.cancelled() => return Ok(()),
-                read = self.stream.read_buf(self.events.buffer()) => read?,
+                read = self.stream.read_buf(into) => read?,
                 () = until(event_due) => {
                     self.end_event().await?;
                     continue;
@@ -71,12 +82,22 @@ impl<'a> Connection<'a> {
             {
                 return self.fail(&over.to_string()).await;
             }
+            let is_valid = self.convert(read == 0);
             if !self.push_all(EventStream::next).await?
                 || (read == 0 && !self.push_all(EventStream::rest).await?)
             {
                 return Ok(());
             }
             self.store().await?;
+            if !is_valid {
+                self.to.count("invalid_text", 1);
+                return self
+                    .fail(
+                        "the text is not in the `charset` of the source; correct the client or the \
+                         setting",
+                    )
+                    .await;
+            }
             if read == 0 {
                 return Ok(());
             }
@@ -88,10 +109,26 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Converts the bytes that were read; returns whether they are valid in the charset.
+    fn convert(&mut self, is_last: bool) -> bool {
+        let Some(text) = &mut self.text else { return true };
+        let (text, valid) = text.decode(&self.encoded.split(), is_last);
+        self.events.buffer().extend_from_slice(text.as_bytes());
+        valid.is_ok()
+    }
+
+    /// Sends a reply.
+    async fn reply(&mut self, reply: &str) -> io::Result<()> {
+        match &mut self.text {
+            Some(text) => self.stream.write_all(&text.encode(reply)).await,
+            None => self.stream.write_all(reply.as_bytes()).await,
+        }
+    }
+
     /// Sends the reason why the connection ends, if replies are on.
     async fn fail(&mut self, problem: &str) -> io::Result<()> {
         if self.netcat.ack_every_event {
-            self.stream.write_all(format!("FAILED: {problem}\n").as_bytes()).await?;
+            self.reply(&format!("FAILED: {problem}\n")).await?;
         }
         self.stream.shutdown().await
     }
@@ -142,7 +179,12 @@ impl<'a> Connection<'a> {
         if event.is_cut && self.netcat.ack_every_event {
             self.store().await?;
             self.to.count("line_too_long", 1);
-            let line_max = || format!("the line is over `line_max` ({})", self.netcat.line_max);
+            let line_max = || {
+                format!(
+                    "the line is over `line_max` ({}); raise it, or shorten the line",
+                    self.netcat.line_max
+                )
+            };
             let problem = over.map_or_else(line_max, |over| over.to_string());
             return self.fail(&problem).await.map(|()| false);
         }
@@ -178,7 +220,7 @@ impl<'a> Connection<'a> {
                 format!("FAILED: {problem}\n")
             }
         };
-        self.stream.write_all(answer.repeat(count).as_bytes()).await?;
+        self.reply(&answer.repeat(count)).await?;
         self.stream.flush().await
     }
 }

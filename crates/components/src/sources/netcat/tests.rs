@@ -52,6 +52,43 @@ async fn each_line_is_stored_and_then_answered_whatever_it_holds() {
 }
 
 #[tokio::test]
+async fn text_in_another_charset_becomes_utf_8_and_is_answered_in_it() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({ "charset": "UTF-16LE" });
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let mut client = connect(&fixture).await;
+    let (first, second) = (wide("日本\n😀"), wide("\nlast"));
+    // A character is divided.
+    client.get_mut().write_all(&first[..first.len() - 3]).await.unwrap();
+    let mut answer = [0; 6];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer[..], wide("OK\n"));
+    client.get_mut().write_all(&[&first[first.len() - 3..], &second].concat()).await.unwrap();
+    client.get_mut().shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, wide("OK\nOK\n"));
+    assert_eq!(channels.bodies(0), ["日本", "😀", "last"]);
+    let mut client = connect(&fixture).await;
+    // A second half without the first.
+    let text = [wide("kept\n"), vec![0, 0xdc], wide("lost\n")].concat();
+    client.get_mut().write_all(&text).await.unwrap();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(
+        rest,
+        wide(
+            "OK\nFAILED: the text is not in the `charset` of the source; correct the client or the \
+             setting\n"
+        )
+    );
+    assert_eq!(channels.bodies(0).last().unwrap(), "kept");
+    assert_eq!(fixture.counted("invalid_text"), 1);
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn reports_refused_events_and_keeps_the_connection() {
     let channels = Arc::new(Channels::new(1));
     let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
@@ -76,7 +113,10 @@ async fn a_long_line_closes_an_answered_connection_or_is_cut() {
     client.get_mut().write_all(b"1234\n123456").await.unwrap();
     let mut answers = String::new();
     client.read_to_string(&mut answers).await.unwrap();
-    assert_eq!(answers, "OK\nFAILED: the line is over `line_max` (4B)\n");
+    assert_eq!(
+        answers,
+        "OK\nFAILED: the line is over `line_max` (4B); raise it, or shorten the line\n"
+    );
     assert_eq!(fixture.counted("line_too_long"), 1);
     let settings = json!({ "line_max": "4B", "ack_every_event": false });
     let fixture = Running::start::<Config>(settings, channels.clone()).await;
@@ -282,7 +322,10 @@ async fn divides_large_events_and_refuses_a_long_line_after_one() {
     client.get_mut().write_all(b">1\na\nb\n12345\n").await.unwrap();
     let mut answers = String::new();
     client.read_to_string(&mut answers).await.unwrap();
-    assert_eq!(answers, "OK\nOK\nFAILED: the line is over `line_max` (4B)\n");
+    assert_eq!(
+        answers,
+        "OK\nOK\nFAILED: the line is over `line_max` (4B); raise it, or shorten the line\n"
+    );
     assert_eq!(channels.bodies(0), [">1\na", "b"]);
     assert_eq!((fixture.counted("event_divided"), fixture.counted("line_too_long")), (1, 1));
 }
@@ -328,7 +371,8 @@ async fn a_lost_framing_is_answered_and_closes_the_connection() {
         let answers = String::from_utf8(answers).unwrap();
         assert_eq!(channels.bodies(0), ["one"]);
         assert_eq!(fixture.counted("framing_lost"), 1);
-        assert_eq!(answers.starts_with("OK\nFAILED: a message has 2021130240 bytes"), is_answered);
+        let failed = "OK\nFAILED: the prefix of a message announces 2021130240 bytes";
+        assert_eq!(answers.starts_with(failed), is_answered);
         fixture.stop().await;
     }
 }

@@ -104,7 +104,8 @@ impl<'a> Connection<'a> {
     async fn answer(&mut self, Frame { head, message }: Frame) -> (Answer, Option<Call>) {
         let Head { name, kind, .. } = head;
         if !matches!(kind, Kind::Call | Kind::Oneway) {
-            let text = "the Thrift message is a response, not a request".to_owned();
+            let text =
+                "the Thrift message is a response, not a request; correct the client".to_owned();
             return (Answer::Exception(Fault::InvalidMessageType, text), None);
         }
         let Some(method) = Method::of(&name) else {

@@ -24,7 +24,7 @@ const STEP_BYTES: usize = 64 << 10;
 #[derive(Debug, Error)]
 pub(super) enum End {
     /// The connection broke, or ended within a frame.
-    #[error("lost the connection to the client; it resends what was not acknowledged")]
+    #[error("lost the connection to the client, which resends unacknowledged events")]
     Broken(#[from] io::Error),
     /// The connection was idle.
     #[error(
@@ -34,11 +34,14 @@ pub(super) enum End {
     /// A frame or a reply took too long.
     #[error(
         "receiving a frame from the client or sending its response took more than {limit:?} \
-         (`frame_timeout`)"
+         (`frame_timeout`); check the network and the client, or raise the limit"
     )]
     Slow { limit: Duration },
     /// The frame is too large.
-    #[error("a Thrift frame has {announced} bytes, over the limit of {max} (`frame_max`){hint}")]
+    #[error(
+        "a Thrift frame has {announced} bytes, over the limit of {max} (`frame_max`): raise the \
+         limit, or send smaller batches{hint}"
+    )]
     Large { announced: u32, max: usize, hint: &'static str },
     /// The tenant has too many connections, or the frame exceeds its limit.
     #[error(transparent)]
@@ -105,10 +108,12 @@ pub(super) async fn read(
 fn hint(first: [u8; 4]) -> &'static str {
     match first {
         [0x16, 3, ..] => {
-            "; it begins as TLS does, which this source speaks only with the table `tls`"
+            "; it looks like TLS: set the table `tls` of this source, or disable TLS at the client"
         }
-        [0x80 | 0x82, ..] => "; it begins as a message without a frame does: use TFramedTransport",
-        [b'G' | b'P', ..] => "; it begins as HTTP does",
+        [0x80 | 0x82, ..] => {
+            "; it looks like a message without a frame: use TFramedTransport in the client"
+        }
+        [b'G' | b'P', ..] => "; it looks like HTTP: send HTTP requests to a source of type `http`",
         _ => "",
     }
 }

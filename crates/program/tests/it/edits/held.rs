@@ -1,5 +1,5 @@
-//! Parts that an operator stops stay stopped, started ones resume, and a drain ends with empty
-//! channels.
+//! Parts that an operator stops stay stopped, started ones resume, and channels are empty at the
+//! end of a drain and of finite sources.
 
 use std::fs;
 use std::net::TcpListener;
@@ -227,6 +227,25 @@ fn unstartable_parts_stay_stopped_and_removed_ones_are_forgotten() {
         ]
     );
     agent.stop();
+}
+
+#[test]
+fn finite_run_stores_its_last_events_without_waiting_for_idle_files() {
+    let place = Place::new();
+    // A source of the kind `sequence` stays connected after its last number.
+    let text = flow(&place, 100_000, "");
+    let own = format!("type = \"sequence\"\ncount = {NUMBERS}\nrate = 100000\nbatch_events = 10\n");
+    let ends = format!("type = \"exec\"\ncommand = \"seq 1 {NUMBERS}\"\n");
+    let agent = start(&place, &text.replace(&own, &ends));
+    place.until("all numbers", || status(place.admin).is_some_and(|it| delivered(&it) == NUMBERS));
+    let shown = place.status();
+    assert_eq!(
+        (&shown.sources[0].state, &shown.groups[0].state),
+        (&State::Stopped, &State::Running)
+    );
+    assert_eq!((shown.drain, shown.channels[0].depth_events), (None, 0), "no drain was needed");
+    agent.stop();
+    assert_once(&place);
 }
 
 /// A group that was ahead before a restart has less to deliver than the others after it.

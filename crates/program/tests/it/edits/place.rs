@@ -114,7 +114,7 @@ impl Agent {
         let builder =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = builder.unwrap();
-        let reread: control::configuration::Reread = Arc::new(draft);
+        let reread: control::configuration::Reread = Arc::new(move |env, _| draft(env));
         let (signals, mut received) = mpsc::unbounded_channel();
         let signals_in = futures::stream::poll_fn(move |cx| received.poll_recv(cx));
         let ended = runtime.spawn(async move {
