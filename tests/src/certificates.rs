@@ -13,12 +13,12 @@ use std::process::Command;
 pub fn make(dir: &Path) {
     let script = r#"
         for name in ca other; do
-          openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name \
+          openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN=$name \
             -keyout $name.key -out $name.pem
         done
         for name in server client; do
           openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
-          openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -days 2 -out $name.pem \
+          openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -days 90 -out $name.pem \
             -extfile <(echo subjectAltName=IP:127.0.0.1,DNS:localhost
               echo basicConstraints=CA:FALSE)
         done

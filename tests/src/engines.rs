@@ -11,11 +11,13 @@ use crate::python::environment;
 const REQUIREMENTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/spark/requirements.txt"));
 
-/// Jars to download: Spark's Kafka source, a Hive client for Spark, and Flink.
+/// Jars to download: Spark's Kafka source, a Hive client and Iceberg for Spark, and Flink.
 const SPARK_KAFKA: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/spark/kafka/pom.xml"));
 const SPARK_HIVE: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/spark/hive/pom.xml"));
+const SPARK_ICEBERG: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/spark/iceberg/pom.xml"));
 const FLINK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/flink/pom.xml"));
 
 /// Returns Python with Spark.
@@ -36,6 +38,16 @@ pub fn spark() -> Command {
 #[must_use]
 pub fn spark_jars() -> [PathBuf; 2] {
     [jars_of("spark-kafka-3.5.7", SPARK_KAFKA), jars_of("spark-hive-3.1.3", SPARK_HIVE)]
+}
+
+/// Returns the folder of the jar of Iceberg for Spark.
+///
+/// # Panics
+///
+/// When it cannot be downloaded.
+#[must_use]
+pub fn spark_iceberg() -> PathBuf {
+    jars_of("spark-iceberg-1.11.0", SPARK_ICEBERG)
 }
 
 /// Returns a Flink job that runs in one process: `class` of this source, compiled into `dir`.

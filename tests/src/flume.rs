@@ -192,7 +192,11 @@ fn run(command: &mut Command) {
 }
 
 /// Returns the folder of the dependencies of `pom`, downloaded unless cached as `name`.
-pub(crate) fn jars_of(name: &str, pom: &str) -> PathBuf {
+///
+/// # Panics
+///
+/// When Maven cannot download them.
+pub fn jars_of(name: &str, pom: &str) -> PathBuf {
     downloaded(name, ("pom.xml", pom), &["copy-dependencies", "-DincludeScope=runtime"])
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The same features for every build of a run, so that nothing is built twice: planted bugs, which
 /// are off by default, and ODBC.
 const FEATURES: &str = "aqueduct-sim/mutants,aqueduct-channel/mutants,aqueduct-catalogue/odbc,\
-                        aqueduct-components-process/mutants";
+                        aqueduct-components-process/mutants,aqueduct-components-wasm/mutants";
 /// The programs that tests start.
 const PROGRAMS: [&str; 7] = [
     "aqueduct",

@@ -32,7 +32,7 @@ use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 use serde_json::Value;
 
-mod artemis;
+pub(crate) mod artemis;
 mod cuts;
 mod full;
 

@@ -42,7 +42,11 @@ use aqueduct_tests::wait;
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Flows whose events are lines of a file.
-const LINES: [&str; 4] = ["spool", "split", "tail", "net"];
+const LINES: [&str; 7] = ["spool", "split", "tail", "net", "net-le", "net-16", "net-gbk"];
+
+/// Flows whose text has another charset than UTF-8, and the charset.
+const CHARSETS: [(&str, &str); 3] =
+    [("net-le", "UTF-16LE"), ("net-16", "UTF-16"), ("net-gbk", "GBK")];
 
 /// Flows whose events are lines with headers.
 const SYSLOG: [&str; 5] = ["tcp", "multi", "udp", "fields", "multi-fields"];
@@ -91,7 +95,8 @@ impl Side {
         for flow in LINES.into_iter().chain(SYSLOG).chain(shapes::names()) {
             fs::create_dir_all(dir.join("out").join(flow)).expect("the test's own folder");
         }
-        let ports = SYSLOG.into_iter().chain(["net"]).map(|flow| (flow, free_address()));
+        let nets = LINES.into_iter().filter(|flow| flow.starts_with("net"));
+        let ports = SYSLOG.into_iter().chain(nets).map(|flow| (flow, free_address()));
         Self { name, dir, ports: ports.collect() }
     }
 
@@ -107,7 +112,6 @@ impl Side {
         let names = all.join(" ");
         let mut text = format!("a.sources = {names}\na.channels = {names}\na.sinks = {names}\n");
         let dir = self.dir.display();
-        let (store, below_home) = self.store();
         for flow in &all {
             let port = self.ports.get(flow).map_or(0, SocketAddr::port);
             let source = match *flow {
@@ -119,7 +123,11 @@ impl Side {
                     "type = TAILDIR\npositionFile = {dir}/positions.json\nfilegroups = f\n\
                      filegroups.f = {dir}/logs/app.*"
                 ),
-                "net" => format!("type = netcat\nbind = 127.0.0.1\nport = {port}"),
+                net if net.starts_with("net") => {
+                    let charset = CHARSETS.iter().find(|(flow, _)| *flow == net);
+                    let encoding = charset.map_or("UTF-8", |(_, charset)| charset);
+                    format!("type = netcat\nbind = 127.0.0.1\nport = {port}\nencoding = {encoding}")
+                }
                 "tcp" => format!("type = syslogtcp\nhost = 127.0.0.1\nport = {port}"),
                 "multi" => format!("type = multiport_syslogtcp\nhost = 127.0.0.1\nports = {port}"),
                 "fields" => format!(
@@ -141,19 +149,7 @@ impl Side {
                     format!("type = spooldir\nspoolDir = {dir}/in/{other}{interceptors}")
                 }
             };
-            let files = "hdfs.fileType = DataStream\nhdfs.rollInterval = 2\nhdfs.rollSize = 0\n\
-                         hdfs.rollCount = 0";
-            let sink = match *flow {
-                "days" => format!(
-                    "type = hdfs\nhdfs.path = hdfs://{store}/days\n{files}\nhdfs.timeZone = UTC\n\
-                     hdfs.filePrefix = %Y/%m-%d/events"
-                ),
-                "plain" => format!("type = hdfs\nhdfs.path = hdfs:{store}/plain\n{files}"),
-                "home" => format!("type = hdfs\nhdfs.path = {below_home}\n{files}"),
-                other => format!(
-                    "type = file_roll\nsink.directory = {dir}/out/{other}\nsink.rollInterval = 0"
-                ),
-            };
+            let sink = self.sink(flow);
             for (section, keys) in [("sources", source), ("sinks", sink)] {
                 for key in keys.lines() {
                     text.push_str(&format!("a.{section}.{flow}.{key}\n"));
@@ -169,6 +165,25 @@ impl Side {
             ));
         }
         text
+    }
+
+    /// The keys of the sink of a flow.
+    fn sink(&self, flow: &str) -> String {
+        let dir = self.dir.display();
+        let (store, below_home) = self.store();
+        let files = "hdfs.fileType = DataStream\nhdfs.rollInterval = 2\nhdfs.rollSize = 0\n\
+                     hdfs.rollCount = 0";
+        match flow {
+            "days" => format!(
+                "type = hdfs\nhdfs.path = hdfs://{store}/days\n{files}\nhdfs.timeZone = UTC\n\
+                 hdfs.filePrefix = %Y/%m-%d/events"
+            ),
+            "plain" => format!("type = hdfs\nhdfs.path = hdfs:{store}/plain\n{files}"),
+            "home" => format!("type = hdfs\nhdfs.path = {below_home}\n{files}"),
+            other => format!(
+                "type = file_roll\nsink.directory = {dir}/out/{other}\nsink.rollInterval = 0"
+            ),
+        }
     }
 
     /// Writes the files, sends the messages, and returns what has been stored and replied.
@@ -208,6 +223,11 @@ impl Side {
             replies.push(self.exchange("net", text.as_bytes()));
         }
         self.exchange("net", format!("{END}\n").as_bytes());
+        for (flow, _) in CHARSETS {
+            for text in input::texts(flow) {
+                replies.push(self.exchange(flow, &text));
+            }
+        }
         self.exchange("tcp", syslog.all.concat().as_bytes());
         self.exchange("fields", syslog.all.concat().as_bytes());
         for flow in ["multi", "multi-fields"] {
@@ -232,7 +252,8 @@ impl Side {
         let _closed = stream.shutdown(std::net::Shutdown::Write);
         let mut reply = Vec::new();
         let _reset = stream.read_to_end(&mut reply);
-        String::from_utf8(reply).expect("text")
+        // Each byte is a character, so that other charsets differ, too.
+        reply.into_iter().map(char::from).collect()
     }
 
     fn result(&self, replies: Vec<String>) -> Result {

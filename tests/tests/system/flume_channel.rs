@@ -201,6 +201,6 @@ fn events_of_a_killed_flume_agent_are_imported_once() {
     let lines = imported(&channel, &dir.path().join("into-2"), &backup, "backup");
     assert_eq!(lines, expected, "from the backup checkpoint");
     let all = ["--no-checkpoint"];
-    let lines = imported(&channel, &dir.path().join("into-3"), &all, "all of them read");
+    let lines = imported(&channel, &dir.path().join("into-3"), &all, "all logs are read");
     assert_eq!(lines, expected, "from all logs");
 }

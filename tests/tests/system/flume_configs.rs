@@ -66,7 +66,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("own_kafka_tokens", "tokens that a class of Java makes"),
     ("own_lookahead", "a Java class of its own"),
     ("own_missing_channel", "no channel"),
-    ("own_netcat_lines", "UTF-16"),
     ("own_references", "a number that is not set"),
     ("own_selector_class", "a Java class of its own"),
     ("own_sink_in_two_places", "a sink of two groups"),

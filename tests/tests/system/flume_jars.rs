@@ -11,11 +11,19 @@
 //!   client, repeats lines without an OK ─► LinesServer ────┘
 //! ```
 //!
+//! Serializers, selectors, deserializers and Flume's JMS source: see the modules with these names.
+//!
 //! Lane: flume
 //! Needs: javac mvn
 //! Weight: 1
 //! Limit: 10m
-//! Paths: crates/components-process crates/flume deploy/flume-jvm proto/plugin
+//! Paths: crates/components-process crates/flume deploy/flume-jvm proto/plugin crates/formats
+//! Paths: crates/components/src/sinks/file_roll.rs
+
+mod deserializers;
+mod jms;
+mod selectors;
+mod serializers;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -26,7 +34,7 @@ use std::thread;
 use std::time::Duration;
 
 use aqueduct_tests::agent::{Agent, program};
-use aqueduct_tests::flume::{bridge, compiled, jars};
+use aqueduct_tests::flume::{Flume, bridge, compiled, jars, java};
 use aqueduct_tests::process::tail;
 use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::site::read_below;
@@ -49,13 +57,24 @@ const OF_BATCH: usize = 100;
 /// Events of a batch of `LinesSource`.
 const OF_LINES: usize = 20;
 
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 7] = [
     include_str!("flume_jars/Interceptors.java"),
     include_str!("flume_jars/FileSink.java"),
     include_str!("flume_jars/LinesSource.java"),
     include_str!("flume_jars/LinesServer.java"),
+    include_str!("flume_jars/CsvSerializer.java"),
+    include_str!("flume_jars/SizeSelector.java"),
+    include_str!("flume_jars/Paragraphs.java"),
 ];
-const NAMES: [&str; 4] = ["Interceptors", "FileSink", "LinesSource", "LinesServer"];
+const NAMES: [&str; 7] = [
+    "Interceptors",
+    "FileSink",
+    "LinesSource",
+    "LinesServer",
+    "CsvSerializer",
+    "SizeSelector",
+    "Paragraphs",
+];
 
 /// A folder with the bridge and the compiled classes.
 struct Place {
@@ -78,16 +97,42 @@ impl Place {
 
     /// Returns an agent with this configuration, and a class path.
     fn agent(&self, properties: &str, class_path: &str) -> Agent {
+        self.agent_with(properties, class_path, &[])
+    }
+
+    /// Same with further arguments.
+    fn agent_with(&self, properties: &str, class_path: &str, more: &[&str]) -> Agent {
         let (conf, data) = (self.dir().join("flume.conf"), self.dir().join("data"));
         fs::write(&conf, properties).expect("the test's own folder");
         let (conf, data) = (conf.display().to_string(), data.display().to_string());
-        let arguments = ["agent", "-n", "a", "-f", &conf, "--data-dir", &data, "-C", class_path];
-        let agent = Agent::new("aqueduct", &arguments, &self.dir().join("agent.out"));
+        let own = ["agent", "-n", "a", "-f", &conf, "--data-dir", &data, "-C", class_path];
+        let agent =
+            Agent::new("aqueduct", &[&own[..], more].concat(), &self.dir().join("agent.out"));
         agent.with_variable("AQUEDUCT_FLUME_JAR", &self.jar)
     }
 
     fn class_path(&self) -> String {
         format!("{}:{}", self.classes.display(), jars().display())
+    }
+
+    /// Starts Flume in `dir`, or an agent with further arguments; returns how to stop it.
+    fn side(
+        &self,
+        side: &str,
+        (dir, properties): (&Path, &str),
+        more: &[&str],
+    ) -> Box<dyn FnOnce()> {
+        if side == "flume" {
+            let mut machine = java(dir);
+            // The last class path counts.
+            let class_path = format!("{}:{}/*", self.classes.display(), jars().display());
+            machine.arg("-cp").arg(class_path);
+            let flume = Flume::start_by(machine, "a", properties, dir);
+            return Box::new(move || flume.stop());
+        }
+        let mut agent = self.agent_with(properties, &self.class_path(), more);
+        agent.start();
+        Box::new(move || agent.stop(LIMIT))
     }
 }
 
@@ -106,6 +151,18 @@ fn length(file: &Path) -> u64 {
 
 fn kill(pid: u32) -> bool {
     Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs").success()
+}
+
+/// Kills a virtual machine, or in each fourth round the agent. Returns true for a virtual machine.
+fn kill_one(round: usize, agent: &mut Agent, rng: &mut impl Rng) -> bool {
+    let running = plugins(agent.process().pid());
+    if round % 4 < 3 {
+        return running.choose(rng).copied().is_some_and(kill);
+    }
+    agent.kill();
+    wait_until_ended(&running);
+    agent.start();
+    false
 }
 
 #[test]
@@ -227,14 +284,7 @@ fn sources_lose_nothing_and_repeat_unacknowledged_events_only() {
         write(&log, &lines);
         polled += &lines;
         thread::sleep(Duration::from_millis(rng.random_range(300..1500)));
-        let running = plugins(agent.process().pid());
-        if round % 4 == 3 {
-            agent.kill();
-            wait_until_ended(&running);
-            agent.start();
-        } else {
-            running.choose(&mut rng).copied().map(kill);
-        }
+        kill_one(round, &mut agent, &mut rng);
     }
     client.join().expect("the client sends all lines");
     let sent: String = sent.iter().map(|line| format!("{line}\n")).collect();

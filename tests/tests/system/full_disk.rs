@@ -118,7 +118,7 @@ fn first_start_on_a_full_disk_leaves_a_directory_that_starts_again() {
         for _ in 0..2 {
             disk.fill().expect("a full disk");
             edge.start();
-            edge.until_logged("the disk has no room for the content of the file `format`", LIMIT);
+            edge.until_logged("cannot write the file `format` in the data directory", LIMIT);
             edge.kill();
         }
         std::fs::remove_file(disk.directory().join("ballast")).expect("room");

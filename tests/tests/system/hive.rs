@@ -7,23 +7,24 @@
 //! turn, and the metastore once, and restarted. Meanwhile Hive's Java client lists the partitions,
 //! and checks that each new one has a file. Finally they are compared with the directories of the
 //! store, and their rows, read with the table's input format, with the written lines. An import
-//! with `--hive-import` makes its directory a table, and another one a partition.
+//! with `--hive-import` makes its directory a table, and another one a partition. A receipt and a
+//! late file become properties of a partition, although the metastore is down at first.
 //!
 //! Lane: connector
 //! Needs: javac mvn postgres psql
 //! Weight: 0
 //! Limit: 10m
-//! Paths: crates/components-hdfs crates/sqoop crates/aqueduct deploy/hive
+//! Paths: crates/components-hdfs crates/complete crates/sqoop crates/aqueduct deploy/hive
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{Agent, program};
-use aqueduct_tests::http;
+use aqueduct_tests::agent::{Agent, CollectorConfig, program};
+use aqueduct_tests::http::{self, Metrics};
 use aqueduct_tests::killed::{collectors_are_killed, edge_channel};
 use aqueduct_tests::metastore::Metastore;
 use aqueduct_tests::postgres::{self, Postgres};
@@ -138,6 +139,103 @@ fn imported_directory_is_a_table_or_a_partition_of_one() {
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("the Hive table shop.down: "), "{shown}");
     assert!(!dir.join("down").exists(), "nothing is imported without its table");
+}
+
+/// Returns the properties of the only partition of a table.
+fn properties(metastore: &Metastore, dir: &Path) -> BTreeMap<String, String> {
+    let lines = described(metastore, dir, "web");
+    let properties =
+        of(&lines, "property").filter_map(|line| line.split_once(' ')?.1.split_once('='));
+    properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn edge_config(dir: &Path, collector: &str) -> String {
+    format!(
+        r#"
+[agent]
+data_dir = "{dir}/edge"
+
+[sources.logs]
+type = "tail_dir"
+paths = ["{dir}/*.log"]
+channels = ["main"]
+[[sources.logs.interceptors]]
+type = "event_time"
+pattern = '^(\S+)'
+formats = ["rfc3339"]
+
+[channels.main]
+type = "durable"
+
+[sinks.to]
+type = "grpc"
+channel = "main"
+address = "{collector}"
+"#,
+        dir = dir.display()
+    )
+}
+
+#[test]
+#[ignore = "needs the programs, a JDK and Maven: tests/run"]
+fn a_receipt_and_a_late_file_are_properties_of_their_partition() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (dir, store) = (folder.path(), folder.path().join("store"));
+    let mut metastore = Metastore::start(dir);
+    let listen = http::free_address().to_string();
+    let url = format!("file://{}/hour=%Y%m%d-%H", store.display());
+    let settings = format!(
+        "complete = {{ grace = \"1s\" }}\nroll = {{ idle_max = \"1s\" }}\n\
+         hive = {{ metastore = \"{}\", database = \"shop\", table = \"web\", create = true }}",
+        metastore.url()
+    );
+    let config = CollectorConfig::new(&listen, &url, &dir.join("collector"));
+    let mut collector = config.with_sink_settings(&settings).agent(dir);
+    let mut edge =
+        Agent::configured("aqueduct-edge", dir, "edge-config", &edge_config(dir, &listen));
+    let write = |name: &str| {
+        let line = format!("2026-01-15T08:30:00Z {name}\n");
+        fs::write(dir.join(name), line).expect("a log is written");
+    };
+    write("first.log");
+    collector.start();
+    edge.start();
+    let hour = store.join("hour=20260115-08");
+    let added = "aqueduct_hdfs_registered_partitions_total";
+    let metric = |collector: &Agent, name: &str| Metrics::read(collector.admin())?.sum(name);
+    wait::until("the partition", PATIENCE, || metric(&collector, added).filter(|it| *it > 0.0));
+    metastore.kill();
+    let receipt =
+        wait::until("the receipt", PATIENCE, || fs::read(hour.join("_receipt.json")).ok());
+    wait::until("the problem on the status page", PATIENCE, || {
+        troubles(&collector)?
+            .contains("cannot send receipts to the Hive table shop.web")
+            .then_some(())
+    });
+    collector.kill();
+    metastore.revive();
+    let before = properties(&metastore, dir);
+    assert!(!before.contains_key("aqueduct.receipt.hash"), "{before:?}");
+    collector.start();
+    let described = |name: &str| {
+        let name = format!("aqueduct.receipt.{name}");
+        wait::until(&name, PATIENCE, || properties(&metastore, dir).remove(&name))
+    };
+    let receipt: serde_json::Value = serde_json::from_slice(&receipt).expect("JSON");
+    assert_eq!(receipt["hash"], described("hash"));
+    assert_eq!((described("state"), described("events")), ("complete".into(), "1".into()));
+    let after = properties(&metastore, dir);
+    for (name, value) in &before {
+        assert_eq!(after.get(name), Some(value), "{name} stays");
+    }
+    write("late.log");
+    wait::until("the state of the partition", PATIENCE, || {
+        (described("state") == "reopened").then_some(())
+    });
+    assert_eq!(described("late_events"), "1");
+    wait::until("nothing to be wrong", PATIENCE, || (troubles(&collector)? == "[]").then_some(()));
+    edge.stop(PATIENCE);
+    collector.stop(PATIENCE);
 }
 
 fn of<'l>(lines: &'l [String], kind: &'l str) -> impl Iterator<Item = &'l str> {

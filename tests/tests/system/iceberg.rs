@@ -12,12 +12,18 @@
 //!   reads at the end.
 //!
 //! Lane: connector
-//! Needs: javac mvn python3
+//! Needs: curl javac mvn python3 hdfs
 //! Weight: 0
-//! Limit: 10m
+//! Limit: 20m
 //! Paths: crates/iceberg crates/components-hdfs crates/components-parquet crates/ledger
-//! Paths: deploy/iceberg
+//! Paths: crates/proof deploy/iceberg deploy/spark/iceberg deploy/s3 deploy/hadoop
+//! Paths: crates/storage-objects crates/storage-hdfs docs/components/sinks/hdfs.md
 
+mod cold;
+mod evolving;
+mod growth;
+mod maintained;
+mod stores;
 mod typed;
 
 use std::fs;

@@ -15,7 +15,7 @@
 //! Needs: java openssl mvn krb5kdc kadmin.local gssapi
 //! Weight: 0
 //! Limit: 15m
-//! Paths: crates/components-kafka crates/sasl2 crates/oauth deploy/kafka
+//! Paths: crates/components-kafka crates/sasl2 crates/web deploy/kafka
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -5,14 +5,15 @@
 //! with -9, and the files visible then are read, too. Some lines do not fit the columns: they
 //! become dead letters, and do not block others. Each row read by Java is compared with its line,
 //! doubles bit by bit. The same holds for other bodies than JSON ([`bodies`]), and pyarrow reads
-//! nested columns ([`nested`]).
+//! nested columns ([`nested`]) and arrays of PostgreSQL ([`arrays`]).
 //!
 //! Lane: connector
-//! Needs: hdfs javac python3
+//! Needs: hdfs javac python3 postgres psql
 //! Weight: 0
 //! Limit: 10m
-//! Paths: crates/components-parquet crates/components-hdfs
+//! Paths: crates/components-parquet crates/components-hdfs crates/components-sql
 
+mod arrays;
 mod bodies;
 mod nested;
 
@@ -111,6 +112,25 @@ fn read(url: &str, dir: &Path) -> Vec<String> {
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     text.lines().map(str::to_owned).collect()
+}
+
+/// Returns a channel and a sink with the encoder `parquet`, whose settings follow.
+pub(crate) fn lake(dir: &Path, age: &str) -> String {
+    let dir = dir.display();
+    format!(
+        r#"
+[channels.main]
+type = "durable"
+capacity = "64MiB"
+[sinks.lake]
+type = "hdfs"
+url = "file://{dir}/lake"
+channel = "main"
+roll = {{ age_max = "{age}", idle_max = "{age}" }}
+[sinks.lake.encoder]
+type = "parquet"
+"#
+    )
 }
 
 fn configuration(dir: &Path, url: &str) -> String {

@@ -174,7 +174,7 @@ fn each_line_is_stored_once_while_plugins_and_agent_are_killed() {
     assert!(rows.is_none(), "{rows}");
     let output = agent.output();
     assert!(output.contains("the plug-in is ready"), "{}", tail(&output));
-    assert!(output.contains("has ended with signal: 9 (SIGKILL)"), "{}", tail(&output));
+    assert!(output.contains("exited with signal: 9 (SIGKILL)"), "{}", tail(&output));
 }
 
 /// The files that `aqueduct plugin new` writes run unchanged.

@@ -320,7 +320,7 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
         let letters = agent.metrics()?.sum("aqueduct_dead_letter_events_total")?;
         (letters == 2.0 && committed(&agent) >= LINES as f64).then_some(())
     });
-    agent.until_logged("its certificate is not for `127.0.0.1`", LIMIT);
+    agent.until_logged("the certificate of the other side is not for `127.0.0.1`", LIMIT);
     let found = received(broker, "out", LINES);
     let mut ids = BTreeMap::<&str, BTreeSet<&str>>::new();
     for message in &found {

@@ -1,9 +1,12 @@
 //! Goal: an hour gets its receipt when every edge has sent everything, not before, although edges
-//! and collectors are killed; a later file is recorded.
+//! and collectors are killed; a later file is recorded; a server of OpenLineage gets an event for
+//! both, although it is down and rejects events first.
 //!
 //! Method: two edges with files of one past hour send to two collectors of one sink. One edge has
 //! an incomplete line, which holds the hour back. An edge and a collector are killed (-9) in
-//! between. `aqueduct complete` waits for the hour.
+//! between. `aqueduct complete` waits for the hour, `aqueduct verify` proves its receipt and shows
+//! a planted file, and an edge leaves the roster. The server of OpenLineage starts after the
+//! receipt, answers 500, and accepts events after the collectors are killed.
 //!
 //! Lane: core
 //! Weight: 0
@@ -12,18 +15,19 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use aqueduct_tests::agent::{Agent, CollectorConfig, program, wait_until_delivered};
+use aqueduct_tests::lineage::LineageServer;
+use aqueduct_tests::reconcile::{proved, verify};
 use aqueduct_tests::{http, wait};
 use serde_json::Value;
 
 /// The hour of all lines.
 const HOUR: &str = "20260115-08";
-const SETTINGS: &str =
-    "complete = { grace = \"1s\", marker = \"_SUCCESS\" }\nroll = { idle_max = \"1s\" }";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than the interval of reports and the pause of the collectors together.
 const REPORTED: Duration = Duration::from_secs(35);
@@ -64,6 +68,15 @@ fn sink(number: usize, address: &str) -> String {
     format!("[sinks.to{number}]\ntype = \"grpc\"\naddress = \"{address}\"\n")
 }
 
+/// Returns the settings of the sink, with a server of OpenLineage at this address.
+fn settings(lineage: SocketAddr) -> String {
+    let url = format!("http://{lineage}/api/v1/lineage");
+    format!(
+        "complete = {{ grace = \"1s\", marker = \"_SUCCESS\", open_lineage = {{ url = \"{url}\", \
+         namespace = \"logs\" }} }}\nroll = {{ idle_max = \"1s\" }}"
+    )
+}
+
 fn line(minute: u32, text: &str) -> String {
     format!("2026-01-15T08:{minute:02}:00Z {text}\n")
 }
@@ -86,12 +99,13 @@ fn an_hour_is_complete_when_both_edges_have_sent_everything_and_late_files_are_r
     let (dir, store) = (folder.path(), folder.path().join("store"));
     let hour = store.join(HOUR);
     let url = format!("file://{}/%Y%m%d-%H", store.display());
+    let lineage = http::free_address();
     let listens = [(); 2].map(|()| http::free_address().to_string());
     let collector = |(name, listen): (&str, &String)| {
         let own = dir.join(name);
         fs::create_dir(&own).expect("the collector's own folder");
         let config = CollectorConfig::new(listen, &url, &own.join("data"));
-        config.with_sink_settings(SETTINGS).agent(&own)
+        config.with_sink_settings(&settings(lineage)).agent(&own)
     };
     let mut collectors: Vec<Agent> =
         ["one", "two"].into_iter().zip(&listens).map(collector).collect();
@@ -129,11 +143,14 @@ fn an_hour_is_complete_when_both_edges_have_sent_everything_and_late_files_are_r
     assert_eq!(code, 0, "{report}");
     let receipt = &report["receipt"];
     assert_eq!(receipt["events"], 4, "{receipt}");
-    assert_eq!(receipt["edges"].as_array().map(Vec::len), Some(2), "{receipt}");
+    let edges = receipt["edges"].as_array().expect("a list");
+    let mut counts: Vec<u64> =
+        edges.iter().filter_map(|edge| edge["in_directory"]["events"].as_u64()).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 3], "{receipt}");
     wait::until("the marker", PATIENCE, || hour.join("_SUCCESS").exists().then_some(()));
 
-    collectors[1].kill();
-    collectors[1].start();
+    let server = is_announced(lineage, &mut collectors, receipt);
     fs::write(dir.join("web/rotated-late.log"), line(45, "web 2")).expect("a log is written");
     let record = wait::until("the record of the late file", PATIENCE, || {
         let names = fs::read_dir(&hour).expect("the hour is listed").flatten();
@@ -145,8 +162,107 @@ fn an_hour_is_complete_when_both_edges_have_sent_everything_and_late_files_are_r
     assert_eq!(record["files"][0]["events"], 1, "{record}");
     let (code, report) = complete(&store, &[]);
     assert_eq!((code, report["late_files"].as_array().map(Vec::len)), (5, Some(1)), "{report}");
+    late_file_is_announced(&server, receipt);
     for agent in [&mut web, &mut pay] {
         agent.stop(PATIENCE);
     }
     collectors.iter_mut().for_each(|collector| collector.stop(PATIENCE));
+    can_be_verified(dir, &url);
+    an_edge_can_leave(&url);
+}
+
+fn late_file_is_announced(server: &LineageServer, receipt: &Value) {
+    let late = wait::until("the event for the late file", PATIENCE, || {
+        server.accepted().into_iter().find(|event| event["eventType"] == "OTHER")
+    });
+    check_event(&late);
+    let facet = &late["outputs"][0]["outputFacets"]["aqueduct_lateFiles"];
+    assert_eq!((&facet["events"], &facet["hash"]), (&Value::from(1), &receipt["hash"]), "{late}");
+}
+
+/// The receipt reaches a server that is down first, then answers 500, and then accepts events. The
+/// collectors are killed in between.
+fn is_announced(address: SocketAddr, collectors: &mut [Agent], receipt: &Value) -> LineageServer {
+    let problem = || {
+        let pages = collectors.iter().filter_map(|it| http::get(it.admin(), "/status"));
+        let mut texts = pages.map(|(_, text)| text);
+        texts.find(|text| text.contains("cannot send receipts to the OpenLineage server"))
+    };
+    wait::until("the problem on the status page", PATIENCE, problem);
+    let server = LineageServer::start(address, 500);
+    wait::until("rejected events", PATIENCE, || (server.rejected() >= 2).then_some(()));
+    for collector in collectors {
+        collector.kill();
+        collector.start();
+    }
+    server.set_status(201);
+    let completed = wait::until("the event for the receipt", PATIENCE, || {
+        server.accepted().into_iter().find(|event| event["eventType"] == "COMPLETE")
+    });
+    let started = server.accepted().into_iter().find(|event| event["eventType"] == "START");
+    let started = started.expect("a run starts before it ends");
+    for event in [&started, &completed] {
+        check_event(event);
+    }
+    assert_eq!(started["run"], completed["run"]);
+    let facets = &completed["outputs"][0]["outputFacets"];
+    let statistics = &facets["outputStatistics"];
+    let files = Value::from(receipt["files"].as_array().expect("a list").len());
+    assert_eq!((&statistics["rowCount"], &statistics["fileCount"]), (&receipt["events"], &files));
+    assert!(statistics["size"].as_u64() > Some(0), "{completed}");
+    let own = &facets["aqueduct_receipt"];
+    for name in ["hash", "edges", "waived", "directory"] {
+        assert_eq!(own[name], receipt[name], "{name}: {completed}");
+    }
+    server
+}
+
+/// Checks the fields that the specification requires.
+fn check_event(event: &Value) {
+    let text = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_default();
+    let schema = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
+    assert_eq!(event["schemaURL"], schema, "{event}");
+    let (time, id) = (text(&event["eventTime"]), text(&event["run"]["runId"]));
+    assert!(time.starts_with("20") && time.ends_with('Z') && time.contains('T'), "{time}");
+    let groups = id.split('-').map(|group| group.len());
+    assert_eq!(groups.collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{id}");
+    let (job, output) = (&event["job"], &event["outputs"][0]);
+    assert_eq!((text(&job["namespace"]), text(&job["name"])), ("logs".into(), "store".into()));
+    assert!(text(&output["name"]).ends_with("/store") && output["namespace"] == "file", "{event}");
+    let facets = output["outputFacets"].as_object().expect("facets");
+    for own in facets.values().chain([&serde_json::json!({
+        "_producer": event["producer"], "_schemaURL": event["schemaURL"],
+    })]) {
+        for name in ["_producer", "_schemaURL"] {
+            assert!(text(&own[name]).starts_with("https://"), "{name}: {event}");
+        }
+    }
+}
+
+/// `verify` accepts the directory, and finds a planted file.
+fn can_be_verified(dir: &Path, url: &str) {
+    let channels = ["web", "pay"].map(|name| dir.join(name).join("data/channels/main"));
+    proved(verify(url, &channels)).expect("the receipt and the record are true");
+    fs::write(dir.join("store").join(HOUR).join("planted.log"), "foreign\n")
+        .expect("a file is written");
+    let problem = proved(verify(url, &channels)).expect_err("a planted file is a finding");
+    assert!(problem.contains("planted.log is not a file of this sink"), "{problem}");
+}
+
+/// An edge leaves the roster, and is listed as left.
+fn an_edge_can_leave(url: &str) {
+    let roster = |more: &[&str]| {
+        let mut command = program("aqueduct");
+        let output = command.arg("roster").args(more).args(["--store", url]).output();
+        let output = output.expect("the program starts");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let listed = roster(&["list", "--json"]);
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let origins = listed["edges"].as_array().expect("a list").iter();
+    let origins: Vec<&str> = origins.filter_map(|edge| edge["origin"].as_str()).collect();
+    assert_eq!(origins.len(), 2, "{listed}");
+    roster(&["leave", origins[0]]);
+    assert!(roster(&["list"]).contains("left at "), "{}", roster(&["list"]));
 }

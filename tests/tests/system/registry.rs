@@ -21,10 +21,12 @@ use aqueduct_tests::registry::Registry;
 use aqueduct_tests::wait;
 use serde_json::{Value, json};
 
+use crate::parquet::lake;
+
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn configuration(dir: &Path, registry: &str) -> String {
-    let dir = dir.display();
+    let (lake, dir) = (lake(dir, "1s"), dir.display());
     format!(
         r#"
 [agent]
@@ -35,17 +37,7 @@ directory = "{dir}/spool"
 decoder = "blob"
 channels = ["main"]
 interceptors = [{{ type = "avro_rows", registry = {{ url = "{registry}", timeout = "5s" }} }}]
-[channels.main]
-type = "durable"
-capacity = "64MiB"
-[sinks.lake]
-type = "hdfs"
-url = "file://{dir}/lake"
-channel = "main"
-roll = {{ age_max = "1s", idle_max = "1s" }}
-[sinks.lake.encoder]
-type = "parquet"
-columns = [
+{lake}columns = [
     {{ name = "id", type = "int64", required = true }},
     {{ name = "city", type = "struct<zip: string>" }},
 ]

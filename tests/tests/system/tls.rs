@@ -10,7 +10,7 @@
 //! Needs: java keytool mvn openssl curl
 //! Weight: 1
 //! Limit: 10m
-//! Paths: crates/tls crates/crypto crates/oauth
+//! Paths: crates/tls crates/crypto crates/web
 
 mod origins;
 

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aqueduct_tests::agent::program;
+use aqueduct_tests::wait;
 use rand::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,9 @@ use crate::store::Form;
 
 /// Timeout until the files of a committed entry are visible.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
+
+/// Timeout until each directory has its receipt: several times the interval of reports.
+const RECEIPT_LIMIT: Duration = Duration::from_secs(90);
 
 /// One line of the record.
 #[derive(Debug, Serialize, Deserialize)]
@@ -224,6 +228,9 @@ impl Campaign {
         if found.is_none() && self.cluster.keeps_ledger() {
             self.cluster.prove(PUBLISH_LIMIT);
             self.cluster.account_for_events();
+            wait::until("a receipt in each directory", RECEIPT_LIMIT, || {
+                self.cluster.store.incomplete().is_empty().then_some(())
+            });
         }
         for writer in &self.cluster.writers {
             writer.remove_old();
@@ -263,7 +270,8 @@ impl Campaign {
             let found = self.count.against(&written);
             // Files that are merged while they are read may look like duplicates.
             let is_final = found.is_none() || !self.cluster.store.changes_files();
-            if is_whole && found.missing == 0 && is_final || started.elapsed() > PUBLISH_LIMIT {
+            let limit = self.cluster.store.patience().max(PUBLISH_LIMIT);
+            if is_whole && found.missing == 0 && is_final || started.elapsed() > limit {
                 return found;
             }
             thread::sleep(Duration::from_millis(500));

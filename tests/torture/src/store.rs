@@ -1,11 +1,14 @@
 //! The store of a cluster: its files, their format, and a reader of their lines.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::hdfs::Hdfs;
+use aqueduct_tests::iceberg::hadoop_catalog;
 use aqueduct_tests::objects::{S3, Server};
 use aqueduct_tests::reconcile::{proved, verify};
 use clap::ValueEnum;
@@ -36,11 +39,23 @@ pub(crate) enum Form {
     Merged,
     /// Lines in a bucket of S3.
     Bucket,
+    /// Lines in a column of Parquet, in HDFS: the files of an Iceberg table in a directory.
+    Table,
+    /// Lines in HDFS, in directories of five seconds with receipts.
+    Receipts,
 }
 
 impl Form {
-    const ALL: [Self; 6] =
-        [Self::Text, Self::Gzip, Self::SequenceFile, Self::Parquet, Self::Merged, Self::Bucket];
+    const ALL: [Self; 8] = [
+        Self::Text,
+        Self::Gzip,
+        Self::SequenceFile,
+        Self::Parquet,
+        Self::Merged,
+        Self::Bucket,
+        Self::Table,
+        Self::Receipts,
+    ];
 
     /// Returns the format for a seed.
     pub(crate) fn of(seed: u64) -> Self {
@@ -57,11 +72,14 @@ impl Form {
                  compression = \"block\", codec = \"deflate\" }",
                 "%Y-%m-%d",
             ),
-            Self::Parquet => (
+            Self::Parquet | Self::Table => (
                 "encoder = { type = \"parquet\", columns = [{ name = \"line\", type = \"bytes\", \
                  from = \"body\" }] }",
                 "%Y-%m-%d",
             ),
+            Self::Receipts => {
+                ("round = \"5s\"\ncomplete = { grace = \"2s\" }", "%Y-%m-%d_%H-%M-%S")
+            }
             Self::Merged => ("round = \"5s\"\ncompact = { after = \"2s\" }", "%Y-%m-%d_%H-%M-%S"),
         }
     }
@@ -104,6 +122,13 @@ impl Store {
     pub(crate) fn settings(&self) -> String {
         let (form, url) = (self.form.settings().0, self.url());
         match &self.place {
+            Place::Hdfs(hdfs) if self.form == Form::Table => {
+                let catalog = tables(hdfs);
+                format!(
+                    "url = \"{url}\"\nreplication = 2\n{form}\n\
+                     iceberg = {{ catalog = \"{catalog}\", table = \"logs.web\", create = true }}"
+                )
+            }
             Place::Hdfs(_) => format!("url = \"{url}\"\nreplication = 2\n{form}"),
             Place::Bucket(server) => format!("url = \"{url}\"\n{}\n{form}", server.settings()),
         }
@@ -138,12 +163,45 @@ impl Store {
         self.form == Form::Merged
     }
 
-    /// Returns the visible files.
+    /// Returns how long delivered lines may be missing. A collector appends the files of another
+    /// one to a table after half a minute, and after failures later.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(if self.form == Form::Table { 120 } else { 0 })
+    }
+
+    /// Returns the visible files; of a table, those that Iceberg's `HadoopCatalog` finds.
     pub(crate) fn files(&self) -> Vec<String> {
         match &self.place {
-            Place::Hdfs(hdfs) => hdfs.list("/torture/20*/*"),
+            Place::Hdfs(hdfs) if self.form == Form::Table => {
+                let folder = tempfile::tempdir().expect("a temporary folder");
+                let files = hadoop_catalog(folder.path(), &[&tables(hdfs), "files"]);
+                files.lines().map(str::to_owned).collect()
+            }
+            Place::Hdfs(hdfs) => {
+                let is_data = |path: &String| !name(path).starts_with('_');
+                hdfs.list("/torture/20*/*").into_iter().filter(is_data).collect()
+            }
             Place::Bucket(server) => server.keys("torture/20"),
         }
+    }
+
+    /// Returns the directories that lack a receipt.
+    ///
+    /// # Panics
+    ///
+    /// When there is a record of a late file: edges and their clocks work, so no file is late.
+    pub(crate) fn incomplete(&self) -> Vec<String> {
+        let Some(hdfs) = self.hdfs().filter(|_| self.form == Form::Receipts) else {
+            return Vec::new();
+        };
+        let directory = |path: &str| path.rsplit_once('/').map(|(of, _)| of.to_owned());
+        let files = hdfs.list("/torture/20*/*");
+        let late = files.iter().find(|path| name(path).starts_with("_late-"));
+        assert_eq!(late, None, "a file is late");
+        let with = files.iter().filter(|path| name(path) == "_receipt.json");
+        let with: BTreeSet<String> = with.filter_map(|path| directory(path)).collect();
+        let all: BTreeSet<String> = files.iter().filter_map(|path| directory(path)).collect();
+        all.difference(&with).cloned().collect()
     }
 
     /// Returns the lines of some files, as read by Hadoop's own shell, or copied here if they are
@@ -156,7 +214,7 @@ impl Store {
                 return Some(texts.collect::<String>().into_bytes());
             }
         };
-        if self.form == Form::Parquet {
+        if [Form::Parquet, Form::Table].contains(&self.form) {
             return Some(rows(hdfs, files));
         }
         let read = if self.form == Form::Text { "-cat" } else { "-text" };
@@ -185,6 +243,15 @@ impl Store {
         };
         proved(command)
     }
+}
+
+fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Returns the directory of tables.
+fn tables(hdfs: &Hdfs) -> String {
+    format!("{}/torture-tables", hdfs.url())
 }
 
 /// Returns the lines of Parquet files in HDFS.

@@ -53,3 +53,35 @@ pub(super) fn messages(all: bool) -> Vec<String> {
     messages.push(format!("<13>{today} web-1 {END}\n"));
     messages
 }
+
+/// Returns what clients send to a flow with another charset, a text for each connection: lines of
+/// several scripts, CR before LF, a line over the limit, and the end.
+pub(super) fn texts(flow: &str) -> Vec<Vec<u8>> {
+    let lines = match flow {
+        "net-gbk" => "short\n\ncr\r\n你好\n",
+        _ => "short\n\ncr\r\nä 日本 😀\n",
+    };
+    let over = format!("ok\n{}\nnever\n", "x".repeat(600));
+    let encode = |text: &str| -> Vec<u8> {
+        let bytes =
+            |to: fn(u16) -> [u8; 2]| -> Vec<u8> { text.encode_utf16().flat_map(to).collect() };
+        match flow {
+            "net-le" => bytes(u16::to_le_bytes),
+            // A byte order mark tells that it is little endian.
+            "net-16" if text.starts_with("short") => {
+                [&[0xff, 0xfe], &*bytes(u16::to_le_bytes)].concat()
+            }
+            "net-16" => bytes(u16::to_be_bytes),
+            _ => {
+                let gbk = |c: char| match c {
+                    '你' => vec![0xc4, 0xe3],
+                    '好' => vec![0xba, 0xc3],
+                    c => vec![c as u8],
+                };
+                text.chars().flat_map(gbk).collect()
+            }
+        }
+    };
+    let end = format!("{END}\n");
+    [lines, &over, &end].map(encode).to_vec()
+}

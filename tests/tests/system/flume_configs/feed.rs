@@ -139,7 +139,11 @@ pub(super) fn send(local: &Local, root: &Path) -> Vec<Sender> {
         let Some(port) = port.map(|it| it.parse::<u16>().expect("a port")) else { continue };
         let syslog = format!("<13>Jan  2 03:04:05 here app: {LINE}\n");
         match kind.as_str() {
-            "netcat" => senders.push(by_netcat(port)),
+            "netcat" => {
+                let is_wide = key("encoding").is_some();
+                let answers = key("ack-every-event") != Some("false");
+                senders.push(by_netcat(port, is_wide, answers));
+            }
             "syslogtcp" | "multiport_syslogtcp" => {
                 let mut stream = connected(port);
                 stream.write_all(syslog.as_bytes()).expect("a connection");
@@ -167,10 +171,17 @@ fn connected(port: u16) -> TcpStream {
     stream
 }
 
-/// Sends a line, and reads the response.
-fn by_netcat(port: u16) -> Sender {
-    let mut stream = connected(port);
-    writeln!(stream, "{LINE}").expect("a connection");
+/// Sends a line, in UTF-16 if it `is_wide`, and reads the response if the source `answers`.
+fn by_netcat(port: u16, is_wide: bool, answers: bool) -> Sender {
+    let (mut stream, line) = (connected(port), format!("{LINE}\n"));
+    let bytes = match is_wide {
+        true => line.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        false => line.into_bytes(),
+    };
+    stream.write_all(&bytes).expect("a connection");
+    if !answers {
+        return Sender::Connection { _it: stream };
+    }
     let mut answer = String::new();
     let mut reader = BufReader::new(stream.try_clone().expect("a connection"));
     reader.read_line(&mut answer).expect("an answer");

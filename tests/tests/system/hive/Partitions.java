@@ -77,6 +77,8 @@ public class Partitions {
         for (Partition partition : client.listPartitions(database, name, (short) -1)) {
             String location = partition.getSd().getLocation();
             System.out.println("partition " + String.join("/", partition.getValues()) + " " + location);
+            partition.getParameters().forEach((key, value) -> System.out.println(
+                "property " + String.join("/", partition.getValues()) + " " + key + "=" + value));
             if (rows) {
                 rows(new JobConf(conf), partition.getSd().getInputFormat(), location);
             }

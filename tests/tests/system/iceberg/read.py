@@ -1,7 +1,7 @@
 """Prints the rows of a table as PyIceberg reads them.
 
     python read.py CATALOG TABLE
-    python read.py DIRECTORY
+    python read.py DIRECTORY [PROPERTY=VALUE ...]
 """
 
 import sys
@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.table import StaticTable
 
-if len(sys.argv) > 2:
+if sys.argv[1].startswith("http"):
     table = RestCatalog("rest", uri=sys.argv[1]).load_table(sys.argv[2])
 else:
-    table = StaticTable.from_metadata(sys.argv[1])
+    properties = dict(argument.split("=", 1) for argument in sys.argv[2:])
+    table = StaticTable.from_metadata(sys.argv[1], properties)
 rows = table.scan().to_arrow()
 for line in rows["line"].to_pylist():
     print("row", line)

@@ -115,7 +115,7 @@ fn a_cut_file_ends_an_export(dir: &Path, server: &Server) {
     fs::write(&file, &whole[..whole.len() / 2]).expect("a file is written");
     let url = format!("file://{}", at.display());
     let arguments = ["--table", "cut", "--export-dir", &url];
-    ends_at_once(dir, server, &arguments, "check that the file is complete");
+    ends_at_once(dir, server, &arguments, "if `decoder` and `compression` match the file");
 }
 
 fn values_that_fit_no_row_end_an_export(dir: &Path, server: &Server, table: &str) {

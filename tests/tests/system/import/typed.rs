@@ -114,7 +114,7 @@ pub(super) fn types_survive_the_way_there_and_back(dir: &Path, server: &Server) 
     assert!(said.contains("the table has 2,001 rows"), "{said}");
     server.ask("DELETE FROM types WHERE id = 7");
     let (code, said) = ended(call(dir, &connection, &arguments));
-    assert!(code == Some(1) && said.contains("id = 7: it is only in the files"), "{said}");
+    assert!(code == Some(1) && said.contains("id = 7: the row is only in the files"), "{said}");
     assert!(said.contains("the table has 2,000 rows"), "{said}");
     eprintln!("types there and back: {:?}", began.elapsed());
 }

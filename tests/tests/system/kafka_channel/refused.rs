@@ -73,7 +73,7 @@ fn wrong_topics(dir: &Path, kafka: &Kafka, open: &str) {
     let altered = "--add-config";
     let three = format!("{open}\ncreate_with_replicas = 3");
     let cases: [(&str, &str, &[&str]); 7] = [
-        ("two", open, &["`two` (`topic`) has 2 partitions", "--partitions 1"]),
+        ("two", open, &["`two` (`topic`) has 2 partitions", "another topic with 1 partition"]),
         ("compacted", open, &["`compacted` (`topic`) has `cleanup.policy=compact`", altered]),
         ("short", open, &["`short` (`topic`) has `retention.ms=60000`", altered]),
         ("small", open, &["`small` (`topic`) has `retention.bytes=1000000`", altered]),
@@ -132,7 +132,7 @@ pub(crate) fn each_is_refused_and_mended() {
     made();
     for (on, name, operation) in RIGHTS {
         let named = format!("the brokers deny {operation} on `{name}`");
-        is_refused(dir, "buffer", &client, &[&named, "kafka-acls.sh --add"]);
+        is_refused(dir, "buffer", &client, &[&named, "--add --allow-principal"]);
         Rule { on, name, operation, allows: true }.add(&open);
     }
     let text = config(dir, "agent", "buffer", &client);

@@ -21,13 +21,20 @@ fn here(path: &str) -> PathBuf {
 /// Runs Helm on the chart, with these arguments before its path. Returns its standard output;
 /// standard error lists the links in the chart.
 fn helm(arguments: &[&str], settings: &[&str]) -> String {
-    let path = run(Command::new(here("deploy/tools/get")).arg("helm"));
-    let mut command = Command::new(path.lines().last().expect("a path"));
+    let mut command = Command::new(tool("helm"));
     command.args(arguments).arg(here("deploy/helm/aqueduct"));
     command.args(settings.iter().flat_map(|it| ["--set", it]));
     let done = command.output().expect("helm is installed");
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).expect("YAML is UTF-8")
+}
+
+/// Returns the path of a pinned tool. Its first installation prints progress to standard error.
+fn tool(name: &str) -> String {
+    let done = Command::new(here("deploy/tools/get")).arg(name).output().expect("a script of ours");
+    assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+    let printed = String::from_utf8(done.stdout).expect("a path of ours");
+    printed.lines().last().expect("a path").to_owned()
 }
 
 fn rendered(settings: &[&str]) -> String {

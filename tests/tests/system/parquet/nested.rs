@@ -11,6 +11,7 @@ use aqueduct_tests::wait;
 use serde_json::{Value, json};
 
 use super::bodies::{bytes, long};
+use super::lake;
 
 const RECORDS: usize = 3_000;
 
@@ -145,7 +146,7 @@ fn container() -> Vec<u8> {
 }
 
 fn configuration(dir: &Path) -> String {
-    let dir = dir.display();
+    let (lake, dir) = (lake(dir, "1s"), dir.display());
     format!(
         r#"
 [agent]
@@ -155,17 +156,7 @@ type = "spool_dir"
 directory = "{dir}/spool"
 decoder = {{ type = "avro_rows", format = "rows" }}
 channels = ["main"]
-[channels.main]
-type = "durable"
-capacity = "64MiB"
-[sinks.lake]
-type = "hdfs"
-url = "file://{dir}/lake"
-channel = "main"
-roll = {{ age_max = "1s", idle_max = "1s" }}
-[sinks.lake.encoder]
-type = "parquet"
-columns = {COLUMNS}
+{lake}columns = {COLUMNS}
 row_group_size = "64KiB"
 "#
     )
