@@ -277,7 +277,7 @@ impl Intake for AgentIntake {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         let given = volume(&batch);
         let stored = self.store(batch, None, None).await;
-        self.note_failure(given, stored)
+        self.note_failure(Some(given), stored)
     }
 
     async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
@@ -297,11 +297,12 @@ impl PositionIntake for AgentIntake {
     }
 
     async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
-        self.store(batch, Some(channels), None).await
+        let stored = self.store(batch, Some(channels), None).await;
+        self.note_failure(None, stored)
     }
 
     async fn accept_rest(&self, rest: Rest) -> Result<(), IntakeError> {
-        self.store_rest(rest).await
+        self.note_failure(None, self.store_rest(rest).await)
     }
 
     fn stores_in_turn(&self) -> bool {
@@ -327,7 +328,7 @@ impl RelayIntake for AgentIntake {
         Box::pin(async move {
             let given = volume(&batch);
             let stored = self.store(batch, None, Some(turn)).await;
-            self.note_failure(given, stored)
+            self.note_failure(Some(given), stored)
         })
     }
 

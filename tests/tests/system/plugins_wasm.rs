@@ -1,9 +1,10 @@
 //! Goal: with interceptors as WebAssembly modules in Rust and C, each line is stored exactly once,
-//! while the agent is killed with -9.
+//! while the agent is killed with -9. The status names the cause while a module cannot run.
 //!
 //! Method: the files that `aqueduct plugin new` writes are built with the compilers of Debian and
-//! run unchanged. A file grows while the test kills the agent. Afterwards the test compares the
-//! lines in the stores with the lines of the file.
+//! run unchanged. A file grows while the test kills the agent. After the last kill the module in
+//! Rust is damaged until the status shows that. Afterwards the test compares the lines in the
+//! stores with the lines of the file.
 //!
 //! ```text
 //!   app.log ─► tail_dir ─► levels in Rust ─► durable ─► hdfs sink, file://
@@ -25,7 +26,8 @@ use aqueduct_tests::agent::{Agent, ROLL, program};
 use aqueduct_tests::process::tail;
 use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::store::visible;
-use aqueduct_tests::wait;
+use aqueduct_tests::{http, wait};
+use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -88,8 +90,24 @@ fn each_line_is_stored_once_while_the_agent_is_killed() {
             }
         }
         agent.kill();
-        agent.start();
+        if round + 1 < KILLS {
+            agent.start();
+        }
     }
+    let module = fs::read(&rust).expect("the module");
+    fs::write(&rust, &module[..module.len() / 2]).expect("the module is damaged");
+    agent.start();
+    crate::plugins::write(&log, "a last INFO line\n");
+    kept += "a last INFO line\n";
+    wait::until("the damaged module in the status", LIMIT, || {
+        let (_, status) = http::get(agent.admin(), "/status")?;
+        let status: Value = serde_json::from_str(&status).ok()?;
+        let mut found = status["troubles"].as_array()?.iter();
+        let found = found.find(|it| it["component"] == "source in_rust" && it["cause"] == "fails");
+        let brief = found?["brief"].as_str()?;
+        (brief.contains("in_rust.wasm") && brief.contains("correct")).then_some(())
+    });
+    fs::write(&rust, module).expect("the module is repaired");
     for name in ["in_rust", "in_c"] {
         let out = dir.join(name).join("out");
         wait::until(&format!("all lines of {name}"), LIMIT, || {

@@ -70,6 +70,6 @@ impl Permit for Reserved<'_> {
     async fn commit(self: Box<Self>, batch: Batch) -> Result<(), IntakeError> {
         let (intake, given) = (self.intake, volume(&batch));
         let stored = self.fill(batch).await;
-        intake.note_failure(given, stored)
+        intake.note_failure(Some(given), stored)
     }
 }

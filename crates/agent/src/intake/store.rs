@@ -4,6 +4,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join_all};
 use metrics::SourceLabel;
 use pipeline::{Batch, BatchSize, ChannelError, IntakeError, Rest, Turn};
+use support::causes::chain;
 use support::meter::Volume;
 use tokio::time::Instant;
 use tracing::debug;
@@ -245,13 +246,21 @@ impl AgentIntake {
         }
     }
 
-    /// Counts a batch that a source has handed over and that is not in every required channel.
+    /// Notes why a batch is not in every required channel. Counts it if it has just been `given`:
+    /// the rest of a batch was counted before.
     pub(super) fn note_failure(
         &self,
-        given: Volume,
+        given: Option<Volume>,
         stored: Result<(), IntakeError>,
     ) -> Result<(), IntakeError> {
-        stored.inspect_err(|_| self.locked().failed(given))
+        stored.inspect_err(|error| {
+            let mut flow = self.locked();
+            given.into_iter().for_each(|given| flow.failed(given));
+            if !matches!(error, IntakeError::Stopping) {
+                // It is shown in one line.
+                flow.refused(Instant::now(), chain(error).replace(char::is_control, " "));
+            }
+        })
     }
 
     fn count(&self, now: Instant, passage: BatchFlow) {

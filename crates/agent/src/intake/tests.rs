@@ -254,6 +254,8 @@ async fn a_batch_that_a_channel_refuses_counts_as_failed_and_not_as_accepted() {
     let flow = life.intake.flow();
     assert_eq!((flow.accepted.total().events, flow.batches), (10, 1));
     assert_eq!((flow.failed_events, flow.failed_batches), (20, 1));
+    let failing = format!("{:?}", flow.failing(Instant::now()));
+    assert!(failing.contains("cannot store the batch in its channel"), "{failing}");
     assert_eq!(life.topology.built("a").boards.inflow.failures(), 0);
     assert!(life.topology.built("b").boards.inflow.failures() > 0);
 }

@@ -23,7 +23,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use support::meter::{Meter, Volume};
 use support::mutant;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
+
+use super::State;
 
 /// The reason of events that a reload has left on disk: the channel was closed, and still has them.
 const LEFT_BEHIND: &str = "left_in_closed_channel";
@@ -130,6 +132,18 @@ pub struct BatchFlow {
     pub optional_failed: u64,
 }
 
+/// Sources resend a batch within this time.
+const RESENT_WITHIN: Duration = Duration::from_secs(120);
+
+/// The failure of the last batch.
+#[derive(Debug, Clone)]
+struct Refusal {
+    /// The first one since a batch was accepted.
+    began: Instant,
+    last: Instant,
+    error: String,
+}
+
 /// Totals of a source: accepted events, and events that did not reach a channel.
 #[derive(Debug, Clone)]
 pub struct SourceFlow {
@@ -141,6 +155,8 @@ pub struct SourceFlow {
     pub failed_batches: u64,
     /// Their events.
     pub failed_events: u64,
+    /// Why the last batch is not stored; `None`: it is.
+    refusal: Option<Refusal>,
     copied: u64,
     put_again: u64,
     filtered: u64,
@@ -158,6 +174,7 @@ impl SourceFlow {
             batches: 0,
             failed_batches: 0,
             failed_events: 0,
+            refusal: None,
             copied: 0,
             put_again: 0,
             filtered: 0,
@@ -171,6 +188,7 @@ impl SourceFlow {
     /// Records an accepted batch: it is in every required channel.
     pub fn accepted(&mut self, now: Instant, passage: BatchFlow) {
         let BatchFlow { given, kept, rejected, stored, optional_full, optional_failed } = passage;
+        self.refusal = None;
         self.accepted.add(now, given);
         self.batches += u64::from(given.events > 0);
         let left = kept + rejected;
@@ -188,6 +206,25 @@ impl SourceFlow {
     pub fn failed(&mut self, given: Volume) {
         self.failed_batches += 1;
         self.failed_events += given.events;
+    }
+
+    /// Records why a batch is not in every required channel.
+    pub fn refused(&mut self, now: Instant, error: String) {
+        let began = self.refusal.as_ref().map_or(now, |it| it.began);
+        self.refusal = Some(Refusal { began, last: now, error });
+    }
+
+    /// The state of a source whose last batch is not stored; `None`: it is, or nothing has resent
+    /// it for so long that its sender is gone.
+    pub fn failing(&self, now: Instant) -> Option<State> {
+        let Refusal { began, last, error } = self.refusal.as_ref()?;
+        let is_resent = now.saturating_duration_since(*last) < RESENT_WITHIN;
+        is_resent.then(|| State::Failing {
+            since_seconds_ago: now.saturating_duration_since(*began).as_secs_f64(),
+            last_error: error.clone(),
+            retry_in_seconds: None,
+            needs_operator: false,
+        })
     }
 
     /// The batch is not accepted, or was before: some channels have stored it now.
@@ -227,6 +264,28 @@ mod tests {
 
     fn given(events: u64) -> Volume {
         Volume { events, bytes: events * 10 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn source_fails_from_a_refused_batch_until_one_is_accepted_or_none_is_resent() {
+        let mut source = SourceFlow::new(Instant::now());
+        let failing = |source: &SourceFlow| match source.failing(Instant::now())? {
+            State::Failing { since_seconds_ago, last_error, .. } => {
+                Some((since_seconds_ago, last_error))
+            }
+            state => panic!("{state:?}"),
+        };
+        assert_eq!(failing(&source), None);
+        for error in ["first", "second"] {
+            source.refused(Instant::now(), error.to_owned());
+            tokio::time::advance(Duration::from_secs(10)).await;
+        }
+        assert_eq!(failing(&source), Some((20.0, "second".to_owned())));
+        source.accepted(Instant::now(), BatchFlow::default());
+        assert_eq!(failing(&source), None);
+        source.refused(Instant::now(), "third".to_owned());
+        tokio::time::advance(RESENT_WITHIN).await;
+        assert_eq!(failing(&source), None);
     }
 
     #[test]

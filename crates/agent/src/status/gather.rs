@@ -158,6 +158,7 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
             waits_for: format!("free capacity in channel `{channel}`"),
             since_seconds_ago: ago(now, since),
         },
+        (State::Running, None) => flow.failing(now).unwrap_or(State::Running),
         (state, _) => state,
     };
     let (senders_total, senders) = handle.senders.read(SENDERS_SHOWN);
