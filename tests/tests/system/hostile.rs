@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::http::{self, free_address};
 use aqueduct_tests::process::peak_kib;
-use aqueduct_tests::wait;
+use aqueduct_tests::{is_long, wait};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 
@@ -33,8 +33,10 @@ mod lines;
 
 const CLIENTS: usize = 8;
 
-/// Duration of the attack on one listener.
-const ATTACK: Duration = Duration::from_secs(6);
+/// Duration of an attack; the memory is at its peak after the first messages.
+const ATTACK: Duration = Duration::from_secs(2);
+/// The same with `--long`.
+const LONG_ATTACK: Duration = Duration::from_secs(20);
 
 /// Maximum memory of an agent beyond its memory at rest.
 const ALLOWED_KIB: u64 = 256 << 10;
@@ -355,8 +357,8 @@ fn attacked(attack: &Attack, pid: u32, admin: SocketAddr) -> Duration {
         for _ in 0..CLIENTS {
             scope.spawn(|| client(attack, &is_over));
         }
-        let began = Instant::now();
-        while began.elapsed() < ATTACK {
+        let (began, duration) = (Instant::now(), if is_long() { LONG_ATTACK } else { ATTACK });
+        while began.elapsed() < duration {
             let asked = Instant::now();
             let alive = http::get(admin, "/livez").is_some_and(|(status, _)| status == 200);
             slowest = slowest.max(if alive { asked.elapsed() } else { Duration::MAX });

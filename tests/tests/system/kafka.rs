@@ -88,12 +88,16 @@ impl Load {
     }
 }
 
+/// Time without a sign after which the broker gives partitions of a reader to the others. A busy
+/// machine stops readers for some seconds.
+const SESSION: Duration = Duration::from_secs(10);
+
 /// Returns an agent that reads `logs` and stores below the link `store` in its folder.
 fn reader(dir: &Path, name: &str, kafka: &Kafka, more: &str) -> Agent {
     let own = dir.join(name);
     fs::create_dir_all(own.join("files")).expect("the test's own folder");
     symlink("files", own.join("store")).expect("a link to the store");
-    let (broker, at) = (kafka.address(), own.display());
+    let (broker, at, session) = (kafka.address(), own.display(), SESSION.as_millis());
     let text = format!(
         r#"
 [agent]
@@ -108,7 +112,7 @@ headers = {{ place = "site" }}
 {more}
 channels = ["main"]
 [sources.in.properties]
-"session.timeout.ms" = "4000"
+"session.timeout.ms" = "{session}"
 "heartbeat.interval.ms" = "500"
 "reconnect.backoff.max.ms" = "500"
 [channels.main]
@@ -235,7 +239,7 @@ fn partition_handover_loses_nothing_and_repeats_only_after_a_kill() {
     });
     two.kill();
     // Its session expires, and the first one gets all partitions.
-    thread::sleep(Duration::from_secs(5));
+    thread::sleep(SESSION + Duration::from_secs(1));
     two.start();
     thread::sleep(Duration::from_secs(2));
     sent.extend(load.end());
