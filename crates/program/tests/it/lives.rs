@@ -141,7 +141,11 @@ impl Place {
         runtime.block_on(async {
             let cx = dead_letters::context(&self.path("data"), &env::real());
             let channel = dead_letters::settings().build(&cx).unwrap();
-            channel.open().await.unwrap();
+            let began = Instant::now();
+            while let Err(error) = channel.open().await {
+                assert!(began.elapsed() < PATIENCE, "{error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             channel.register(&[dead_letters::OPERATOR.into()]).await.unwrap();
             let mut all = Vec::new();
             let text = |event: EventRef<'_>| String::from_utf8(event.body().to_vec()).unwrap();
