@@ -89,17 +89,49 @@ impl Fleet {
     fn agent(&self, number: usize) -> Agent {
         let name = name(number);
         fs::create_dir(self.path(&name)).expect("the test's own folder");
+        let file = self.configured(&name, "edge", "");
+        let arguments = ["collector", "--config", &file];
+        Agent::new("aqueduct", &arguments, &self.path(&format!("{name}.out")))
+            .with_variable("AGENT", name)
+    }
+
+    /// Adds and starts an agent that is this program, and whose own file has these parts.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn add(&mut self, program: &'static str, name: &str, parts: &str) {
+        let file = self.configured(name, "own", parts);
+        let log = self.path(&format!("{name}.out"));
+        let mut agent = Agent::new(program, &["--config", &file], &log);
+        agent.start();
+        self.agents.push(agent);
+    }
+
+    /// Writes the configuration of an agent, and returns its path.
+    fn configured(&self, name: &str, role: &str, parts: &str) -> String {
         let text = format!(
             "[agent]\nname = \"{name}\"\ndata_dir = \"{}\"\n\
-             fleet = {{ url = \"http://{}\", poll = \"1s\", labels = {{ role = \"edge\" }} }}\n",
+             fleet = {{ url = \"http://{}\", poll = \"1s\", labels = {{ role = \"{role}\" }} }}\n\
+             {parts}",
             self.path(&format!("data-{name}")).display(),
             self.listen
         );
         let file = self.path(&format!("{name}.toml"));
         fs::write(&file, text).expect("the test's own folder");
-        let arguments = ["collector", "--config", &file.display().to_string()];
-        Agent::new("aqueduct", &arguments, &self.path(&format!("{name}.out")))
-            .with_variable("AGENT", name)
+        file.display().to_string()
+    }
+
+    /// Returns a page of the server, when it answers.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub fn page(&self, path: &str) -> String {
+        let address = self.listen.parse().expect("an address");
+        wait::until("a page of the fleet server", LIMIT, || {
+            http::get(address, path).filter(|(status, _)| *status == 200).map(|(_, body)| body)
+        })
     }
 
     /// Writes lines to `app.log` of all agents, all different, and few lines to `rare.log`.

@@ -174,6 +174,9 @@ pub struct SourceStatus {
     /// All of them.
     #[serde(default)]
     pub senders_total: u64,
+    /// The incarnation that it announces to them, in hexadecimal: random for each start.
+    #[serde(default)]
+    pub incarnation: Option<String>,
     /// Tenants that share it: at most 100 of them, the most active first.
     #[serde(default)]
     pub tenants: Vec<TenantStatus>,
@@ -337,6 +340,9 @@ pub struct MemberStatus {
     pub last_commit: Option<String>,
     /// Address that it sends to.
     pub peer: Option<String>,
+    /// The last incarnation that the source at that address has announced, if it is an agent.
+    #[serde(default)]
+    pub peer_incarnation: Option<String>,
     /// A problem that does not prevent delivery.
     #[serde(default)]
     pub trouble: Option<String>,

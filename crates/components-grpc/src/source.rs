@@ -207,6 +207,13 @@ impl Source for Grpc {
 }
 
 impl Grpc {
+    /// Returns a new incarnation, which the status of this source shows.
+    fn incarnation(&self) -> u64 {
+        let incarnation = self.env.entropy.next_u64();
+        self.senders.set_incarnation(incarnation);
+        incarnation
+    }
+
     fn service(&self, cx: SourceContext) -> Service {
         let Config { message_max, window_batches, window_bytes, in_flight_max, .. } = self.config;
         let Config { gathered_max, remembered_max, .. } = self.config;
@@ -244,7 +251,7 @@ impl Grpc {
                 in_flight_max.0,
                 &self.tenants,
             ),
-            incarnation: self.env.entropy.next_u64(),
+            incarnation: self.incarnation(),
             contents: Mutex::new(Contents::new(CONTENTS)),
             name: self.name.clone(),
             env: self.env.clone(),

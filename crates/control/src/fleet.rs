@@ -17,6 +17,7 @@
 //! changes nothing. Without the server the agent continues with the text in force, also after a
 //! restart.
 
+mod counts;
 pub mod files;
 #[cfg(feature = "web-socket")]
 mod socket;
@@ -48,6 +49,7 @@ use wire::opamp::{
     RemoteConfigStatuses, any_value,
 };
 
+use self::counts::Addresses;
 use self::transport::{Client, ReportError, in_time};
 use crate::monitor::Monitor;
 use crate::reload::Reloads;
@@ -80,6 +82,7 @@ struct Reporter {
     reloads: Reloads,
     env: Env,
     sequence: u64,
+    addresses: Addresses,
     /// Hash of the text in force.
     in_force: Vec<u8>,
     /// Hash of the last text that was refused, and the problem.
@@ -121,6 +124,7 @@ pub async fn start(
         reloads: reloads.clone(),
         env,
         sequence: 0,
+        addresses: Addresses::default(),
         in_force,
         failure: None,
         settings,
@@ -229,22 +233,11 @@ impl Reporter {
     /// The next report.
     fn report(&mut self, now: &Snapshot) -> AgentToServer {
         self.sequence += 1;
-        let sum = &now.conservation;
+        self.addresses.update(&self.monitor.configuration);
         let counts = Counts {
-            accepted: sum.accepted_events,
-            delivered: sum.delivered_events,
-            held: sum.held_events,
-            dropped: sum.dropped_events.values().sum(),
-            dead_letters: sum.dead_letter_events + sum.downstream_dead_letter_events,
-            difference: sum.difference_events,
-            level: match now.verdict.level {
-                Level::Good => 0,
-                Level::Note => 1,
-                Level::Warn => 2,
-                Level::Bad => 3,
-            },
             in_force: self.in_force.clone().into(),
             poll_seconds: u32::try_from(self.settings.poll.0.as_secs()).unwrap_or(u32::MAX),
+            ..counts::counts(now, &self.addresses)
         };
         let bits = [
             AgentCapabilities::ReportsStatus,

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{Before, Counts, Level, Point};
+use crate::history::Gathered;
+use crate::topology::{Destination, Links, Receiver};
 
 /// Observations that are kept of each agent.
 const POINTS_MAX: usize = 32;
@@ -39,6 +41,8 @@ pub struct Report {
     pub labels: BTreeMap<String, String>,
     /// Counts, if it is an agent of Aqueduct that accepts configurations.
     pub counts: Option<Counts>,
+    /// Age of the oldest event in its channels, in seconds, if there is one and it is reported.
+    pub oldest_seconds: Option<u32>,
     /// The worst finding.
     pub level: Level,
     /// The same in words.
@@ -51,6 +55,10 @@ pub struct Report {
     pub in_force: Option<String>,
     /// The last configuration that it has refused.
     pub failure: Option<Failure>,
+    /// Its sinks.
+    pub destinations: Vec<Destination>,
+    /// Its sources for other agents.
+    pub receivers: Vec<Receiver>,
 }
 
 /// An agent.
@@ -84,6 +92,15 @@ pub struct Agent {
     /// that, not with the failed text or with the moments after it.
     #[serde(default)]
     earlier: Option<(Option<String>, Before)>,
+    /// Age of the oldest event in its channels, in seconds.
+    #[serde(default)]
+    pub oldest_seconds: Option<u32>,
+    /// Its sinks, and its sources for other agents.
+    #[serde(default)]
+    pub(crate) links: Links,
+    /// Its reports since the last sample of its history.
+    #[serde(skip)]
+    pub(crate) gathered: Gathered,
 }
 
 impl Agent {
@@ -95,6 +112,10 @@ impl Agent {
                 self.earlier = Some((self.in_force.clone(), self.before()));
             }
             self.points.clear();
+        }
+        if let Some(counts) = report.counts {
+            let found = (report.level, report.oldest_seconds);
+            self.gathered.add((now_ms, report.started_ms), counts, found);
         }
         // Before the push: the queue never gets a capacity above the maximum.
         if self.points.len() >= POINTS_MAX {
@@ -108,6 +129,8 @@ impl Agent {
         });
         self.sequence = report.sequence;
         self.managed = report.counts.is_some();
+        self.oldest_seconds = report.oldest_seconds;
+        self.links.update(now_ms, (report.destinations, report.receivers));
         self.identity = self.identity.take().or(report.identity);
         (self.last_seen_ms, self.poll_ms) = (now_ms, report.poll_ms);
         (self.name, self.version, self.verdict) = (report.name, report.version, report.verdict);

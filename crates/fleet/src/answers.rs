@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 use tokio::time::sleep;
 use tracing::warn;
 
 use crate::access::Denied;
-use crate::view::FleetView;
 
 /// Delay of the answer to a wrong token.
 const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
@@ -76,8 +76,8 @@ pub(crate) fn plain(status: StatusCode, text: &str) -> Answer {
     typed(status, "text/plain; charset=utf-8", format!("{text}\n"))
 }
 
-/// The fleet as JSON.
-pub(crate) fn json(view: &FleetView) -> Answer {
+/// A view as JSON.
+pub(crate) fn json(view: &impl Serialize) -> Answer {
     let text = serde_json::to_string(view).expect("names, texts and numbers are JSON");
     typed(StatusCode::OK, "application/json", text + "\n")
 }

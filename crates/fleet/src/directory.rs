@@ -1,10 +1,11 @@
-//! The directory of the server. Everything in it is text.
+//! The directory of the server. Everything in it is text, except for the history.
 //!
 //! ```text
 //!   assign.toml, fragments/NAME.toml     yours: edit them, keep them in git
 //!   revisions/N/…                        copies of them, made by a roll-out, never changed
 //!   rollout.json                         the accepted revision and the last roll-out
 //!   agents.json                          the table of agents, at most a minute old
+//!   history.db                           the last 24 hours, in SQLite
 //!   audit.log                            one line of JSON for each act and each step
 //! ```
 
@@ -20,6 +21,7 @@ use thiserror::Error;
 
 use crate::agents::Agent;
 use crate::git;
+use crate::history::Store;
 use crate::revision::{BYTES_MAX, Revision};
 use crate::state::{Event, Fleet, Save, Saved};
 
@@ -129,6 +131,11 @@ impl Directory {
     /// The disk failed; the old table stays.
     pub fn save_agents(&self, agents: &BTreeMap<String, Agent>) -> io::Result<()> {
         self.write("agents.json", agents)
+    }
+
+    /// The history of the last 24 hours.
+    pub(crate) fn history(&self) -> Store {
+        Store::new(self.env.disk.clone(), self.path.join("history.db"))
     }
 
     /// Reads fragments and assignments as they are now.

@@ -21,6 +21,7 @@ use crate::agents::{Failure, Report};
 use crate::gate::{Counts, Level};
 use crate::revision::Rendered;
 use crate::state::{Fleet, Offer, Refused, Save};
+use crate::topology::{Destination, Receiver};
 
 /// Maximum size of a message, in bytes.
 pub const MESSAGE_MAX: usize = 256 << 10;
@@ -33,6 +34,13 @@ const NAME_MAX: usize = 128;
 
 /// Maximum number of characters of an error or a verdict.
 const TEXT_MAX: usize = 500;
+
+/// Maximum number of characters of an address.
+const ADDRESS_MAX: usize = 250;
+
+/// Maximum number of sinks of an agent, and of its sources for other agents.
+const DESTINATIONS_MAX: usize = 64;
+const RECEIVERS_MAX: usize = 16;
 
 /// Pause between the reports of agents that do not state it.
 const POLL_MS: u64 = 30_000;
@@ -106,6 +114,8 @@ fn report(uid: String, identity: Option<String>, message: &AgentToServer) -> Opt
     report.level = level(own.level);
     report.poll_ms = 1_000 * u64::from(own.poll_seconds.clamp(1, 3_600));
     report.in_force = (!own.in_force.is_empty()).then(|| hex(&own.in_force));
+    report.oldest_seconds = own.oldest_seconds;
+    (report.destinations, report.receivers) = links(&own);
     report.counts = Some(Counts {
         accepted: own.accepted,
         delivered: own.delivered,
@@ -121,6 +131,23 @@ fn report(uid: String, identity: Option<String>, message: &AgentToServer) -> Opt
         error: cut(&it.error_message, TEXT_MAX),
     });
     Some(report)
+}
+
+/// The sinks of an agent, and its sources for other agents.
+fn links(own: &fleet_v1::Counts) -> (Vec<Destination>, Vec<Receiver>) {
+    let destinations = own.destinations.iter().map(|it| Destination {
+        sink: cut(&it.sink, NAME_MAX),
+        kind: cut(&it.kind, NAME_MAX),
+        address: cut(&it.address, ADDRESS_MAX),
+        incarnation: it.incarnation,
+        delivered: it.delivered,
+    });
+    let receivers = own.receivers.iter().map(|it| Receiver {
+        source: cut(&it.source, NAME_MAX),
+        incarnation: it.incarnation,
+        senders: it.senders,
+    });
+    (destinations.take(DESTINATIONS_MAX).collect(), receivers.take(RECEIVERS_MAX).collect())
 }
 
 /// Answers a message of an agent with this proved identity.

@@ -45,6 +45,8 @@
 //! | `rollout` | the state machine |
 //! | `pins` | agents that keep a revision |
 //! | `state` | the fleet: reports in, offers out |
+//! | `history` | the last 24 hours, in SQLite |
+//! | `topology` | which agent sends to which agent and store |
 //! | `directory` | the directory of the server: revisions, state, audit log |
 //! | `git` | commits of that directory |
 //! | `exchange` | OpAMP messages to reports, offers to messages |
@@ -57,12 +59,14 @@ mod directory;
 mod exchange;
 pub mod gate;
 mod git;
+mod history;
 mod page;
 mod pins;
 mod revision;
 mod rollout;
 mod server;
 mod state;
+mod topology;
 mod view;
 
 pub use access::Access;
@@ -70,9 +74,11 @@ pub use agents::{Agent, Failure, Report};
 pub use directory::{Directory, DirectoryError};
 pub use exchange::{Exchanged, MESSAGE_MAX, exchange};
 pub use gate::{Counts, Level};
+pub use history::{HistoryView, PointView, STEP_MS, Sample, Samples};
 pub use pins::{Pin, Pins, Target};
 pub use revision::{Assignment, Rendered, Revision};
 pub use rollout::{Member, MemberState, Phase, Policy, Rollout, Rules};
 pub use server::{ServeError, Settings, serve};
 pub use state::{Act, Changed, Fleet, Offer, Refused, Save, Saved};
+pub use topology::{Destination, Edge, Node, NodeKind, Receiver, Topology};
 pub use view::{AgentView, FleetView, PinView, RolloutView};

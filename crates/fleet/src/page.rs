@@ -1,10 +1,24 @@
-//! The page: made on the server, without a script. A browser reloads it every 15 seconds. It
-//! shows the agents that need attention first, and at most [`ROWS_MAX`] of them. Pure.
+//! The pages: made on the server, without a script. A browser reloads them every 15 seconds. The
+//! first one shows the agents that need attention first, and at most [`ROWS_MAX`] of them. Pure.
+//!
+//! | module | contents |
+//! |---|---|
+//! | `agent` | the page of one agent |
+//! | `chart` | the last 24 hours as SVG |
+//! | `topology` | collectors and stores with their senders |
 
+mod agent;
+mod chart;
+mod topology;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::gate::Level;
+use crate::history::{FLEET, Track};
+use crate::topology::Topology;
 use crate::view::{AgentView, FleetView};
+pub(crate) use agent::html as agent_html;
 
 /// Its style.
 pub(crate) const STYLE: &str = include_str!("page.css");
@@ -20,6 +34,23 @@ const SEARCH_MAX: usize = 100;
 
 /// Characters of a hash that are shown.
 const HASH_SHOWN: usize = 12;
+
+/// Histories that a page shows.
+#[derive(Debug, Default)]
+pub(crate) struct Tracks {
+    /// Number of the current step.
+    pub(crate) step: u64,
+    /// By uid.
+    pub(crate) by_uid: BTreeMap<String, Track>,
+    /// Why there is no history.
+    pub(crate) problem: Option<String>,
+}
+
+impl Tracks {
+    fn of(&self, uid: &str) -> Track {
+        self.by_uid.get(uid).cloned().unwrap_or_default()
+    }
+}
 
 /// Returns a text in which nothing is markup.
 fn escaped(text: &str) -> String {
@@ -50,26 +81,31 @@ fn level(agent: &AgentView) -> &'static str {
     }
 }
 
-fn row(out: &mut String, agent: &AgentView) {
-    let labels: Vec<String> =
-        agent.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let (level, verdict) = match agent.silent {
-        true => ("silent", "does not report"),
-        false => (level(agent), &*agent.verdict),
-    };
-    let wanted = match (&agent.failure, agent.managed) {
+/// The configuration that an agent should have.
+fn wanted(agent: &AgentView) -> String {
+    match (&agent.failure, agent.managed) {
         (Some(failure), _) => format!("refused: {}", escaped(&failure.error)),
         (None, true) => match agent.pinned_revision {
             Some(number) => format!("{}, pinned to revision {number}", hash(agent.wanted.as_ref())),
             None => hash(agent.wanted.as_ref()),
         },
         (None, false) => "read-only".to_owned(),
+    }
+}
+
+fn row(out: &mut String, agent: &AgentView, tracks: &Tracks) {
+    let labels: Vec<String> =
+        agent.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let (level, verdict) = match agent.silent {
+        true => ("silent", "does not report"),
+        false => (level(agent), &*agent.verdict),
     };
-    let _infallible = writeln!(
+    let _infallible = write!(
         out,
-        "<tr class=\"{level}\"><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-         <td class=\"number\">{}</td><td class=\"number\">{:.0} s ago</td><td>{}</td>\
-         <td>{wanted}</td></tr>",
+        "<tr class=\"{level}\"><td><a href=\"/agent?agent={}\">{}</a></td><td>{}</td><td>{}</td>\
+         <td>{}</td><td class=\"number\">{}</td><td class=\"number\">{:.0} s ago</td>\
+         <td>{}</td><td>{}</td><td>",
+        escaped(&agent.uid),
         escaped(&agent.name),
         escaped(&agent.version),
         escaped(&labels.join(", ")),
@@ -77,7 +113,13 @@ fn row(out: &mut String, agent: &AgentView) {
         agent.backlog_events,
         agent.last_seen_seconds_ago,
         hash(agent.in_force.as_ref()),
+        wanted(agent),
     );
+    match tracks.by_uid.get(&agent.uid) {
+        Some(track) => chart::small(out, (track, tracks.step)),
+        None => out.push('–'),
+    }
+    out.push_str("</td></tr>\n");
 }
 
 /// Returns the searched text in the query of a URL, `q=…`.
@@ -97,13 +139,23 @@ fn is_found(agent: &AgentView, searched: &str) -> bool {
 }
 
 /// The agents with this text: those that need attention first.
-fn table(out: &mut String, fleet: &FleetView, searched: &str) {
+fn found<'a>(fleet: &'a FleetView, searched: &str) -> Vec<&'a AgentView> {
     let found = fleet.agents.iter().filter(|it| is_found(it, searched));
     let mut found: Vec<&AgentView> = found.collect();
     // Stable: by name within a group.
     found.sort_by_key(|it| {
         (!it.silent && it.failure.is_none(), std::cmp::Reverse(it.level.max(Level::Note)))
     });
+    found
+}
+
+/// The uids of the agents that the page shows.
+pub(crate) fn shown(fleet: &FleetView, searched: &str) -> Vec<String> {
+    found(fleet, searched).into_iter().take(ROWS_MAX).map(|it| it.uid.clone()).collect()
+}
+
+fn table(out: &mut String, fleet: &FleetView, (searched, tracks): (&str, &Tracks)) {
+    let found = found(fleet, searched);
     let _infallible = writeln!(
         out,
         "<form method=\"get\" action=\"/\"><label>Name, label or version <input name=\"q\" \
@@ -117,10 +169,10 @@ fn table(out: &mut String, fleet: &FleetView, searched: &str) {
     );
     out.push_str(
         "<table><thead><tr><th>Agent</th><th>Version</th><th>Labels</th><th>Verdict</th>\
-         <th>Backlog (events)</th><th>Last report</th><th>In force</th><th>Wanted</th></tr>\
-         </thead><tbody>\n",
+         <th>Backlog (events)</th><th>Last report</th><th>In force</th><th>Wanted</th>\
+         <th>Accepted, 24 hours</th></tr></thead><tbody>\n",
     );
-    found.into_iter().take(ROWS_MAX).for_each(|agent| row(out, agent));
+    found.into_iter().take(ROWS_MAX).for_each(|agent| row(out, agent, tracks));
     out.push_str("</tbody></table>");
 }
 
@@ -143,14 +195,46 @@ fn pins(out: &mut String, fleet: &FleetView) {
     }
 }
 
-/// The whole page, with the agents that have the searched text.
-pub(crate) fn html(fleet: &FleetView, searched: &str) -> String {
-    let mut out = String::from(
+/// The head of a page.
+fn begin(title: &str) -> String {
+    format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta http-equiv=\"refresh\" content=\"15\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>Fleet</title>\
-         <link rel=\"stylesheet\" href=\"/page.css\"></head><body><h1>Fleet</h1>\n",
-    );
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{}</title>\
+         <link rel=\"stylesheet\" href=\"/page.css\"></head><body>\n",
+        escaped(title)
+    )
+}
+
+/// The charts of an agent or of the fleet.
+fn history(out: &mut String, track: &Track, (tracks, url): (&Tracks, &str)) {
+    if let Some(problem) = &tracks.problem {
+        let _infallible = writeln!(out, "<p class=\"warn\">{}</p>", escaped(problem));
+        return;
+    }
+    if track.is_empty() {
+        out.push_str("<p>The first values appear after a minute.</p>\n");
+        return;
+    }
+    let of = (track, tracks.step);
+    let rates = ("rates", "Events per second");
+    chart::chart(out, rates, of, (&chart::RATES, chart::events));
+    chart::chart(out, ("held", "Events in channels"), of, (&chart::HELD, chart::events));
+    if track.iter().any(|(_, it)| it.oldest_seconds.is_some()) {
+        chart::chart(out, ("oldest", "Oldest event"), of, (&chart::OLDEST, chart::seconds));
+    }
+    chart::levels(out, "levels", of);
+    let _infallible = writeln!(out, "<p><a href=\"{url}\">The same as JSON</a></p>");
+}
+
+/// The whole page, with the agents that have the searched text.
+pub(crate) fn html(
+    (fleet, topology): (&FleetView, &Topology),
+    searched: &str,
+    tracks: &Tracks,
+) -> String {
+    let mut out = begin("Fleet");
+    out.push_str("<h1>Fleet</h1>\n");
     let count = |is: fn(&AgentView) -> bool| fleet.agents.iter().filter(|it| is(it)).count();
     let (all, silent) = (fleet.agents.len(), count(|it| it.silent));
     let bad = count(|it| !it.silent && it.level >= Level::Warn);
@@ -169,70 +253,14 @@ pub(crate) fn html(fleet: &FleetView, searched: &str) -> String {
         let _infallible = writeln!(out, "<p class=\"warn\">{}</p>", escaped(problem));
     }
     pins(&mut out, fleet);
+    out.push_str("<h2>Last 24 hours</h2>\n");
+    history(&mut out, &tracks.of(FLEET), (tracks, "/history"));
+    topology::overview(&mut out, topology);
     out.push_str("<h2>Agents</h2>\n");
-    table(&mut out, fleet, searched);
+    table(&mut out, fleet, (searched, tracks));
     out.push_str("</body></html>\n");
     out
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::agents::Report;
-    use crate::{Fleet, Revision, Saved};
-
-    struct Nowhere;
-
-    impl crate::Save for Nowhere {
-        fn save(&mut self, _: &Saved) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn texts_of_agents_are_no_markup() {
-        let none = Revision::default;
-        let mut fleet = Fleet::new(Saved::default(), none(), none(), BTreeMap::new());
-        let markup = "<script>alert('1')</script>\"&";
-        let report = Report {
-            uid: "00".into(),
-            name: markup.into(),
-            version: markup.into(),
-            verdict: markup.into(),
-            labels: [(markup.into(), markup.into())].into(),
-            in_force: Some(markup.into()),
-            failure: Some(crate::Failure { hash: "1".into(), error: markup.into() }),
-            ..Report::default()
-        };
-        fleet.report(1_000, report, &mut Nowhere).unwrap();
-        let page = html(&FleetView::new(&fleet, 2_000), "");
-        assert!(page.contains("1 agents") && page.contains("&lt;script&gt;"), "{page}");
-        assert!(!page.contains("<script") && !page.contains("'1'"), "{page}");
-    }
-
-    #[test]
-    fn a_search_selects_agents_and_problems_come_first() {
-        let none = Revision::default;
-        let mut fleet = Fleet::new(Saved::default(), none(), none(), BTreeMap::new());
-        for number in 0..2 * ROWS_MAX {
-            let level = if number == 700 { Level::Bad } else { Level::Good };
-            let (uid, name) = (format!("{number:032x}"), format!("edge-{number:04}"));
-            let labels = [("site".into(), format!("s{}", number % 2))].into();
-            let report = Report { uid, name, labels, level, poll_ms: 30_000, ..Report::default() };
-            fleet.report(1_000, report, &mut Nowhere).unwrap();
-        }
-        let view = FleetView::new(&fleet, 2_000);
-        let page = html(&view, "");
-        assert!(page.contains("1000 found; the first 500 are shown"), "{page}");
-        assert_eq!(page.matches("<tr class").count(), ROWS_MAX);
-        assert!(page.find("edge-0700").unwrap() < page.find("edge-0000").unwrap());
-        assert!(!page.contains("edge-0999"));
-        let page = html(&view, &search("x=1&q=Edge-09%39"));
-        assert_eq!(page.matches("<tr class").count(), 10, "edge-0990 to edge-0999");
-        assert_eq!(html(&view, &search("q=site%3Ds1")).matches("<tr class").count(), ROWS_MAX);
-        let hostile = html(&view, &search("q=%22%3E%3Cscript%3E"));
-        assert!(hostile.contains("0 found") && !hostile.contains("<script"), "{hostile}");
-    }
-}
+mod tests;

@@ -7,6 +7,9 @@
 //! | `GET /` | operator | the page |
 //! | `GET /fleet` | operator | [`FleetView`] |
 //! | `GET /roll-out` | operator | the same without agents |
+//! | `GET /topology` | operator | [`Topology`](crate::Topology) |
+//! | `GET /agent?agent=NAME` | operator | the page of an agent |
+//! | `GET /history`, `/history?agent=NAME` | operator | [`HistoryView`](crate::HistoryView) |
 //! | `POST /roll-out`, `/pause`, `/resume`, `/abort` | operator | the state of the roll-out |
 //! | `POST /pin`, `/unpin` | operator | the same |
 //!
@@ -14,6 +17,7 @@
 //! Connected agents have places of their own.
 
 mod agents;
+mod history;
 mod operators;
 
 use std::convert::Infallible;
@@ -37,13 +41,13 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
+use self::history::History;
 use crate::access::Access;
 use crate::answers::{Answer, plain, refuse, secured, typed};
 use crate::directory::{Directory, DirectoryError};
 use crate::git;
 use crate::page;
 use crate::state::{Event, Fleet};
-use crate::view::FleetView;
 
 /// Maximum number of connections.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -123,6 +127,7 @@ struct Server {
     commits: mpsc::Sender<Event>,
     /// Why the last commit failed.
     commit_problem: Mutex<Option<String>>,
+    history: Mutex<History>,
     access: Access,
     /// Places of connected agents.
     sockets: Arc<Semaphore>,
@@ -188,11 +193,13 @@ pub async fn serve(
     let env = env.clone();
     let (commits, events) = mpsc::channel(COMMITS_MAX);
     let commit_problem = Mutex::default();
+    let history = Mutex::new(History::new(directory.history()));
     let server = Arc::new(Server {
         fleet,
         directory,
         commits,
         commit_problem,
+        history,
         access,
         sockets,
         version,
@@ -289,7 +296,11 @@ impl Server {
                 }
                 this.log(&mut fleet);
                 let agents = is_copied.then(|| fleet.agents().clone());
+                let samples = fleet.samples(this.now_ms());
                 drop(fleet);
+                if let Some(samples) = samples {
+                    this.history().add(&samples);
+                }
                 if let Some(agents) = agents
                     && let Err(error) = this.directory.save_agents(&agents)
                 {
@@ -314,19 +325,6 @@ impl Server {
             let mut problem = self.commit_problem.lock().unwrap_or_else(PoisonError::into_inner);
             *problem = committed.err();
         }
-    }
-
-    /// The fleet as operators see it, with or without its agents.
-    fn view(&self, with_agents: bool) -> FleetView {
-        let (fleet, now_ms) = (self.fleet(), self.now_ms());
-        let mut view = match with_agents {
-            true => FleetView::new(&fleet, now_ms),
-            false => FleetView::rollout(&fleet, now_ms),
-        };
-        drop(fleet);
-        let problem = self.commit_problem.lock().unwrap_or_else(PoisonError::into_inner);
-        view.git_problem.clone_from(&problem);
-        view
     }
 
     async fn connection(

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::agents::{Agent, Report};
+use crate::history::Steps;
 use crate::pins::{Pin, Pins};
 use crate::revision::{Rendered, Revision};
 use crate::rollout::{Agents, Phase, Rollout, Rules};
@@ -125,13 +126,14 @@ pub struct Fleet {
     /// The last phase that an event has reported.
     announced: Phase,
     rules: Rules,
+    pub(crate) steps: Steps,
 }
 
 impl Fleet {
     /// Continues from the stored state; `accepted` and `next` are its revisions.
     pub fn new(saved: Saved, accepted: Revision, next: Revision, agents: Agents) -> Self {
         let announced = saved.rollout.as_ref().map_or(Phase::Completed, |it| it.phase);
-        let (events, rules, progress_ms, since_ms, version) = Default::default();
+        let (events, rules, progress_ms, since_ms, version, steps) = Default::default();
         let (unsaved, progressed, pinned) = (false, false, BTreeMap::new());
         Self {
             saved,
@@ -147,6 +149,7 @@ impl Fleet {
             events,
             announced,
             rules,
+            steps,
         }
     }
 
@@ -171,6 +174,10 @@ impl Fleet {
     /// The agents by uid.
     pub fn agents(&self) -> &BTreeMap<String, Agent> {
         &self.agents
+    }
+
+    pub(crate) fn agents_mut(&mut self) -> &mut Agents {
+        &mut self.agents
     }
 
     /// The state as it is stored.

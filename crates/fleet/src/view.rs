@@ -23,6 +23,9 @@ pub struct FleetView {
     /// Why the last commit to git failed, if the server commits its directory.
     #[serde(default)]
     pub git_problem: Option<String>,
+    /// Why the history could not be stored or read.
+    #[serde(default)]
+    pub history_problem: Option<String>,
     /// The agents, by name.
     pub agents: Vec<AgentView>,
 }
@@ -94,6 +97,9 @@ pub struct AgentView {
     pub verdict: String,
     /// Events in its channels.
     pub backlog_events: u64,
+    /// Age of the oldest one, if there is one and the agent reports it.
+    #[serde(default)]
+    pub oldest_event_seconds: Option<u32>,
     /// Its last report.
     pub last_seen_seconds_ago: f64,
     /// True if it should have reported since.
@@ -126,6 +132,7 @@ impl FleetView {
             level: agent.last().level,
             verdict: agent.verdict.clone(),
             backlog_events: agent.last().counts.held,
+            oldest_event_seconds: agent.oldest_seconds,
             last_seen_seconds_ago: seconds_ago(now_ms, agent.last_seen_ms),
             silent: agent.is_silent(now_ms),
             in_force: agent.in_force.clone(),
@@ -148,6 +155,7 @@ impl FleetView {
             rollout,
             pins,
             git_problem: None,
+            history_problem: None,
             agents: Vec::new(),
         }
     }

@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -116,6 +117,7 @@ pub struct NextHop {
     others_able: Arc<Observable<bool>>,
     batch_max: Arc<Observable<Option<u64>>>,
     dead_letters: Arc<Mutex<Vec<DeadLettered>>>,
+    incarnation: Arc<AtomicU64>,
 }
 
 /// A delivered batch with events that became dead letters at the next agent or beyond it.
@@ -143,6 +145,16 @@ impl NextHop {
     /// Returns `true` if the downstream agent reports that it cannot store its batches.
     pub fn is_unable(&self) -> bool {
         self.unable.value().is_some()
+    }
+
+    /// Sets the incarnation of the downstream agent's source, from its `Welcome`.
+    pub fn set_incarnation(&self, incarnation: u64) {
+        self.incarnation.store(incarnation, Ordering::Relaxed);
+    }
+
+    /// Returns the last value of [`NextHop::set_incarnation`]; `None` before the first one.
+    pub fn incarnation(&self) -> Option<u64> {
+        Some(self.incarnation.load(Ordering::Relaxed)).filter(|it| *it != 0)
     }
 
     /// Waits until [`NextHop::unable`] differs from `known` and returns it. Cancel safe.

@@ -32,6 +32,8 @@ struct Present {
     /// Number of the next one.
     next: u64,
     senders: BTreeMap<u64, Sender>,
+    /// Incarnation of the source.
+    incarnation: Option<u64>,
 }
 
 /// The senders of one source. Clones share them. As many as the source has connections: it bounds
@@ -43,6 +45,16 @@ impl SenderBoard {
     fn present(&self) -> MutexGuard<'_, Present> {
         // Each change is one insertion or removal.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the incarnation that the source announces to its senders: random for each start.
+    pub fn set_incarnation(&self, incarnation: u64) {
+        self.present().incarnation = Some(incarnation);
+    }
+
+    /// Returns the incarnation of the source; `None` before its start, and if it has no senders.
+    pub fn incarnation(&self) -> Option<u64> {
+        self.present().incarnation
     }
 
     /// A sender is connected until the answer is dropped.

@@ -8,6 +8,8 @@
 //! a wrong setting, and one that removes a channel with events. The audit logs of the agents show
 //! how often each has applied a text. The directory of the server is a git repository, which fails
 //! once. Finally the server stays dead, and an agent restarts with its last configuration.
+//! Another fleet has an edge, a collector and an edge of another site: the topology shows their
+//! ways with rates, and the history of the server survives a kill (-9) and a damaged file.
 //!
 //! Lane: core
 //! Weight: 1
@@ -192,4 +194,92 @@ fn good_revisions_reach_all_agents_and_bad_ones_stop_in_the_first_wave() {
     let files = git(&site, &["ls-files"]);
     assert!(files.contains("assign.toml") && files.contains("revisions/3/fragments/edge.toml"));
     assert!(!files.contains("agents.json"), "{files}");
+}
+
+/// The nodes and ways of the topology, with the names of the nodes, when this way has a rate.
+fn ways(site: &Fleet, expected: &str) -> Vec<String> {
+    wait::until(expected, LIMIT, || {
+        let topology: Value = serde_json::from_str(&site.page("/topology")).ok()?;
+        let (nodes, edges) = (topology["nodes"].as_array()?, topology["edges"].as_array()?);
+        let name = |id: &Value| {
+            let node = nodes.iter().find(|it| it["id"] == *id).expect("every way has nodes");
+            format!("{} {}", node["kind"], node["name"]).replace('"', "")
+        };
+        let ways = edges.iter().map(|it| {
+            let moves = it["events_per_second"].as_f64().is_some_and(|rate| rate > 0.0);
+            format!("{} -> {}{}", name(&it["from"]), name(&it["to"]), if moves { " +" } else { "" })
+        });
+        let ways: Vec<String> = ways.collect();
+        ways.iter().any(|it| it == expected).then_some(ways)
+    })
+}
+
+/// The points of a history, when it has some.
+fn history(site: &Fleet, query: &str) -> Vec<Value> {
+    wait::until("a history", LIMIT, || {
+        let history: Value = serde_json::from_str(&site.page(&format!("/history{query}"))).ok()?;
+        let points = history["points"].as_array()?.clone();
+        (!points.is_empty()).then_some(points)
+    })
+}
+
+#[test]
+#[ignore = "needs the programs: tests/run"]
+fn shows_ways_between_agents_and_keeps_its_history_after_kills() {
+    let mut site = Fleet::start(0, SOAK);
+    let (listen, nowhere) = (http::free_address(), http::free_address());
+    let collector = format!(
+        "[sources.edges]\ntype = \"grpc\"\naddress = \"{listen}\"\nchannels = [\"main\"]\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.store]\ntype = \"file_roll\"\nchannel = \"main\"\ndirectory = \"{}\"\n",
+        site.path("stored").display()
+    );
+    fs::create_dir(site.path("stored")).expect("the test's own folder");
+    let edge = |address: &str| {
+        format!(
+            "[sources.in]\ntype = \"sequence\"\nrate = 50\nchannels = [\"main\"]\n\
+             [channels.main]\ntype = \"memory\"\ncapacity = \"16MiB\"\n\
+             [sinks.collector]\ntype = \"grpc\"\nchannel = \"main\"\naddress = \"{address}\"\n"
+        )
+    };
+    site.add("aqueduct-collector", "collector-1", &collector);
+    site.add("aqueduct-edge", "edge-1", &edge(&listen.to_string()));
+    site.add("aqueduct-edge", "edge-2", &edge(&nowhere.to_string()));
+    let seen = ways(&site, "agent edge-1 -> agent collector-1 +");
+    let stored = format!(
+        "agent collector-1 -> store file_roll {} on collector-1",
+        site.path("stored").display()
+    );
+    assert!(seen.iter().any(|it| it.starts_with(&stored)), "{stored}: {seen:?}");
+    let unknown = format!("agent edge-2 -> address {nowhere} on edge-2");
+    assert!(seen.contains(&unknown), "{unknown}: {seen:?}");
+    let page = site.page("/");
+    assert!(page.contains(">collector-1</a>") && page.contains("1 connected"), "{page}");
+    let page = site.page("/agent?agent=edge-1");
+    assert!(page.contains("<h2>Sends to</h2>") && page.contains(">collector-1</a>"), "{page}");
+    let page = site.page("/agent?agent=collector-1");
+    assert!(page.contains("<h2>Receives from</h2>") && page.contains(">edge-1</a>"), "{page}");
+
+    // The first samples are stored after a minute.
+    let (fleet, own) = (history(&site, ""), history(&site, "?agent=edge-1"));
+    site.server.take().expect("it runs").kill();
+    site.start_server();
+    for (before, after) in [(&fleet, history(&site, "")), (&own, history(&site, "?agent=edge-1"))] {
+        assert_eq!(before[0]["at_unix_seconds"], after[0]["at_unix_seconds"]);
+        let rate = after[0]["accepted_per_second"].as_f64();
+        assert!(rate.is_some_and(|it| it > 0.0), "{after:?}");
+    }
+    assert!(site.page("/").contains("<title id=\"rates-title\">Events per second"));
+    ways(&site, "agent edge-1 -> agent collector-1 +");
+
+    // A damaged file stops nothing: it is set aside, and a new history begins.
+    site.server.take().expect("it runs").kill();
+    let file = site.path("fleet/history.db");
+    fs::write(&file, "not a history").expect("the test's own folder");
+    site.start_server();
+    history(&site, "");
+    let aside = fs::read(site.path("fleet/history.db.damaged")).expect("the damaged file");
+    assert_eq!(aside, b"not a history");
+    let output = fs::read_to_string(site.path("server.out")).expect("the log of the server");
+    assert!(output.contains("is damaged or not a history"), "{output}");
 }

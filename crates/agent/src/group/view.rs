@@ -51,6 +51,8 @@ pub(crate) struct MemberPart {
     pub(crate) sink: SinkStatus,
     /// Why its downstream agent cannot store, as that agent reports.
     pub(crate) unable: Option<Outage>,
+    /// Incarnation of the downstream agent's source.
+    pub(crate) incarnation: Option<u64>,
 }
 
 /// Totals of batches that have left the channel of a group since it started.
@@ -161,6 +163,7 @@ impl Group {
             refused_events: self.refused_by(index),
             sink: member.board.as_ref().map(pipeline::SinkBoard::read).unwrap_or_default(),
             unable: member.handle.outage(),
+            incarnation: member.handle.incarnation(),
         });
         let members = members.collect();
         let (state, outflow) = (self.state(now), self.outflow.clone());

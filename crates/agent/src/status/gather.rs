@@ -174,6 +174,7 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
         optional_channels: handle.intake.optional_channels(),
         senders: senders.iter().map(|it| SenderStatus::new(it, now)).collect(),
         senders_total: senders_total as u64,
+        incarnation: handle.senders.incarnation().map(digest),
         tenants,
         tenants_total: tenants_total as u64,
         accepted: flow.accepted.read(now),
@@ -326,6 +327,7 @@ impl Views {
             open_files: part.sink.open_files,
             last_commit: part.sink.last_commit.clone(),
             peer: part.sink.peer.clone(),
+            peer_incarnation: part.incarnation.map(digest),
             trouble: part.sink.trouble.clone(),
             incomplete: part.sink.incomplete.as_ref().map(|oldest| IncompleteStatus {
                 directory: oldest.directory.clone(),

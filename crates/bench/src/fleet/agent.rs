@@ -10,7 +10,7 @@ use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use wire::fleet_v1::Counts;
+use wire::fleet_v1::{Counts, Destination, Receiver};
 use wire::opamp::{
     AgentCapabilities, AgentDescription, AgentRemoteConfig, AgentToServer, AnyValue, CAPABILITY,
     COUNTS, ComponentHealth, CustomMessage, KeyValue, ServerToAgent, any_value,
@@ -18,6 +18,9 @@ use wire::opamp::{
 
 /// Events of an agent in a second.
 const EVENTS: u64 = 100;
+
+/// Agents of a collector: itself and its edges.
+const GROUP: u32 = 50;
 
 /// Time limit of an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -40,6 +43,7 @@ struct Agent {
     uid: Bytes,
     name: String,
     role: &'static str,
+    number: u32,
     sequence: u64,
     in_force: Bytes,
 }
@@ -75,10 +79,10 @@ impl Agents {
 
     /// Reports forever. The agents are spread over the time between two reports.
     pub(super) async fn live(self: Arc<Self>, number: u32, all: u32) {
-        let role = if number.is_multiple_of(50) { "collector" } else { "edge" };
+        let role = if number.is_multiple_of(GROUP) { "collector" } else { "edge" };
         let uid = Bytes::copy_from_slice(&u128::from(number + 1).to_be_bytes());
         let name = format!("{role}-{number}.site-{}.example.com", number % 97);
-        let mut agent = Agent { uid, name, role, sequence: 0, in_force: Bytes::new() };
+        let mut agent = Agent { uid, name, role, number, sequence: 0, in_force: Bytes::new() };
         let own = {
             let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
             applied.push(0);
@@ -149,13 +153,31 @@ fn attribute(key: &str, value: &str) -> KeyValue {
 }
 
 impl Agent {
+    /// An edge sends to the collector of its group, which sends to a store.
+    fn links(&self, delivered: u64) -> (Vec<Destination>, Vec<Receiver>) {
+        let collector = u64::from(self.number / GROUP + 1);
+        let (sink, kind, address, incarnation) = match self.role {
+            "edge" => ("collector", "grpc", format!("collector-{collector}:4141"), collector),
+            _ => ("store", "hdfs", "hdfs://namenode:8020/logs/day=%Y-%m-%d".to_owned(), 0),
+        };
+        let (sink, kind) = (sink.to_owned(), kind.to_owned());
+        let destination = Destination { sink, kind, address, incarnation, delivered };
+        let source = "edges".to_owned();
+        let receiver = Receiver { source, incarnation: collector, senders: GROUP - 1 };
+        (vec![destination], if self.role == "edge" { Vec::new() } else { vec![receiver] })
+    }
+
     /// Returns the report of an agent that has run for this time.
     fn report(&mut self, lived: Duration, poll: u32) -> AgentToServer {
         self.sequence += 1;
         let accepted = EVENTS * lived.as_secs();
+        let (destinations, receivers) = self.links(accepted);
         let counts = Counts {
             accepted,
             delivered: accepted,
+            oldest_seconds: Some(1),
+            destinations,
+            receivers,
             in_force: self.in_force.clone(),
             poll_seconds: poll,
             ..Counts::default()

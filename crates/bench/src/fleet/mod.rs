@@ -94,14 +94,15 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
         std::thread::sleep(Duration::from_secs(options.seconds.into()));
         Ok(())
     })?;
-    let pages = ["/", "/fleet"].map(|page| timed(port, page));
+    let [one, topology] = ["/history?agent=00000000000000000000000000000001", "/topology"];
+    let pages = ["/", "/fleet", one, topology].map(|page| timed(port, page));
     let rolled = measured(&server, &agents, || roll_out(port, options.soak))?;
     // Progress reaches the disk, and the table of agents.
     std::thread::sleep(Duration::from_secs(1));
     server.check()?;
     let memory = server.usage()?.peak_rss_mib;
-    let [page, json] = pages;
-    figures(report, (&idle, &rolled), [page?, json?], memory);
+    let [page, json, history, topology] = pages;
+    figures(report, (&idle, &rolled), [page?, json?, history?, topology?], memory);
     let (once, others) = agents.applied();
     report.note(format!(
         "{} agents, a report every {} s; {} answers measured, {} failed; {once} applied the \
@@ -117,7 +118,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
 fn figures(
     report: &mut Report,
     (idle, rolled): (&Phase, &Phase),
-    [page, json]: [f64; 2],
+    [page, json, history, topology]: [f64; 4],
     memory: f64,
 ) {
     for (case, unit, value, target) in [
@@ -127,6 +128,8 @@ fn figures(
         ("reports, longest", "ms", idle.longest_ms, None),
         ("page for operators", "ms", page, None),
         ("all agents as JSON", "ms", json, None),
+        ("history of an agent", "ms", history, None),
+        ("topology as JSON", "ms", topology, None),
         ("roll-out, CPU", "cores", rolled.cores, Some(CORES_MAX)),
         ("roll-out, p99", "ms", rolled.p99_ms, Some(ANSWER_P99_MS_MAX)),
         ("roll-out, longest", "ms", rolled.longest_ms, None),

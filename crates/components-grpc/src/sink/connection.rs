@@ -317,6 +317,7 @@ impl Connection {
         self.tell(dispute.as_ref());
         self.shared.dead_letters(&keys::decode_dead_letters(&welcome.dead_letters)?);
         let was_unable = self.shared.hop.is_unable();
+        self.shared.hop.set_incarnation(welcome.incarnation);
         self.shared.welcomed(
             &Welcome {
                 stored: keys::decode(welcome.stored_keys)?,

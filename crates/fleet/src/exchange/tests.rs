@@ -127,3 +127,34 @@ fn hostile_messages_are_refused_and_bounded() {
     assert!(agent.labels.len() <= LABELS_MAX);
     assert!(agent.labels.keys().all(|it| it.chars().count() <= NAME_MAX));
 }
+
+#[test]
+fn sinks_and_sources_are_bounded_and_may_be_missing() {
+    let mut fleet = fleet();
+    // An older agent reports none.
+    answer(&ask(&mut fleet, None, &message(Some(fleet_v1::Counts::default()))));
+    let topology = crate::Topology::new(fleet.agents(), 1_000_000);
+    assert_eq!(topology, crate::Topology::default());
+    let destination = |number: usize| fleet_v1::Destination {
+        sink: format!("{number}{}", "s".repeat(1_000)),
+        kind: "grpc\u{1b}".into(),
+        address: "a".repeat(1_000),
+        incarnation: 0,
+        delivered: 1,
+    };
+    let receiver = fleet_v1::Receiver { source: "s".repeat(1_000), incarnation: 7, senders: 9 };
+    let counts = fleet_v1::Counts {
+        oldest_seconds: Some(7),
+        destinations: (0..100).map(destination).collect(),
+        receivers: vec![receiver; 100],
+        ..fleet_v1::Counts::default()
+    };
+    answer(&ask(&mut fleet, None, &message(Some(counts))));
+    let topology = crate::Topology::new(fleet.agents(), 1_000_000);
+    assert_eq!(topology.edges.len(), DESTINATIONS_MAX);
+    assert!(topology.edges.iter().all(|it| it.sink.len() <= NAME_MAX && it.kind == "grpc "));
+    assert!(topology.nodes.iter().all(|it| it.id.len() <= ADDRESS_MAX + 20), "{topology:?}");
+    let own = topology.nodes.iter().find_map(|it| it.connected);
+    assert_eq!(own, Some(9 * RECEIVERS_MAX as u32));
+    assert_eq!(fleet.agents().values().next().unwrap().oldest_seconds, Some(7));
+}

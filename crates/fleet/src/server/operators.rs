@@ -1,6 +1,6 @@
 //! Requests of operators: the page, JSON, and acts.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
@@ -9,16 +9,31 @@ use percent_encoding::percent_decode_str;
 use support::causes::chain;
 
 use super::Server;
-use crate::answers::{Answer, json, plain, typed};
-use crate::page;
+use crate::answers::{Answer, json, plain};
 use crate::pins::Target;
 use crate::rollout::Policy;
 use crate::state::Act;
+use crate::view::FleetView;
 
 /// The header of a request that changes something. A page of another site cannot send it.
 const CHANGE: &str = "x-aqueduct";
 
 impl Server {
+    /// The fleet as operators see it, with or without its agents.
+    pub(super) fn view(&self, with_agents: bool) -> FleetView {
+        let (fleet, now_ms) = (self.fleet(), self.now_ms());
+        let mut view = match with_agents {
+            true => FleetView::new(&fleet, now_ms),
+            false => FleetView::rollout(&fleet, now_ms),
+        };
+        drop(fleet);
+        let problem = self.commit_problem.lock().unwrap_or_else(PoisonError::into_inner);
+        view.git_problem.clone_from(&problem);
+        drop(problem);
+        view.history_problem = self.history().problem();
+        view
+    }
+
     pub(super) async fn operator(self: &Arc<Self>, head: &Parts, by: &'static str) -> Answer {
         let path = head.uri.path();
         if head.method == Method::GET {
@@ -54,14 +69,13 @@ impl Server {
     async fn page(self: &Arc<Self>, head: &Parts) -> Answer {
         let (this, uri) = (self.clone(), head.uri.clone());
         let work = move || match uri.path() {
-            "/" => {
-                let text =
-                    page::html(&this.view(true), &page::search(uri.query().unwrap_or_default()));
-                typed(StatusCode::OK, "text/html; charset=utf-8", text)
-            }
+            "/" => this.first_page(uri.query().unwrap_or_default()),
+            "/agent" => this.agent_page(uri.query().unwrap_or_default()),
+            "/history" => this.history_json(uri.query().unwrap_or_default()),
+            "/topology" => json(&this.topology()),
             "/fleet" => json(&this.view(true)),
             "/roll-out" => json(&this.view(false)),
-            _ => plain(StatusCode::NOT_FOUND, "unknown page; try /, /fleet or /roll-out"),
+            _ => plain(StatusCode::NOT_FOUND, "unknown page; try / or /fleet"),
         };
         self.env.offload(work).await
     }

@@ -236,15 +236,28 @@ impl Fleet {
     /// Names an agent by its uid.
     fn resolved(&self, target: &Target) -> Result<Target, String> {
         let Target::Agent(name) = target else { return Ok(target.clone()) };
-        if self.agents.contains_key(name) || self.saved.pins.agents().contains_key(name) {
+        if self.saved.pins.agents().contains_key(name) {
             return Ok(target.clone());
+        }
+        let (uid, agent) = self.named_agent(name)?;
+        // The uid of an agent that is read-only is refused later.
+        if !agent.managed && uid != name {
+            return Err(format!("agent {name} is read-only: it is not an Aqueduct agent"));
+        }
+        Ok(Target::Agent(uid.clone()))
+    }
+
+    /// Returns the agent with this uid, or the only one with this name.
+    ///
+    /// # Errors
+    /// No agent has it, or several have it: the reason.
+    pub(crate) fn named_agent(&self, name: &str) -> Result<(&String, &Agent), String> {
+        if let Some(found) = self.agents.get_key_value(name) {
+            return Ok(found);
         }
         let mut found = self.agents.iter().filter(|(_, it)| it.name == *name);
         match (found.next(), found.next()) {
-            (Some((uid, agent)), None) if agent.managed => Ok(Target::Agent(uid.clone())),
-            (Some(_), None) => {
-                Err(format!("agent {name} is read-only: it is not an Aqueduct agent"))
-            }
+            (Some(found), None) => Ok(found),
             (Some((one, _)), Some((other, _))) => {
                 Err(format!("several agents have the name {name}; use a uid: {one}, {other}, …"))
             }

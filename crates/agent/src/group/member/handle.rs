@@ -34,6 +34,11 @@ impl Handle {
         self.next_hop.as_ref().and_then(NextHop::unable)
     }
 
+    /// Returns the incarnation of the next agent's source, if it is known.
+    pub(in crate::group) fn incarnation(&self) -> Option<u64> {
+        self.next_hop.as_ref().and_then(NextHop::incarnation)
+    }
+
     /// Its seat, as it was before the first change.
     pub(in crate::group) fn seat(&self) -> Option<SeatView> {
         self.seat
