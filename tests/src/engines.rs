@@ -37,7 +37,17 @@ pub fn spark() -> Command {
 /// When they cannot be downloaded.
 #[must_use]
 pub fn spark_jars() -> [PathBuf; 2] {
-    [jars_of("spark-kafka-3.5.7", SPARK_KAFKA), jars_of("spark-hive-3.1.3", SPARK_HIVE)]
+    [jars_of("spark-kafka-3.5.7", SPARK_KAFKA), hive_client()]
+}
+
+/// Returns the folder of the jars of the Hive client.
+///
+/// # Panics
+///
+/// When they cannot be downloaded.
+#[must_use]
+pub fn hive_client() -> PathBuf {
+    jars_of("spark-hive-3.1.3", SPARK_HIVE)
 }
 
 /// Returns the folder of the jar of Iceberg for Spark.

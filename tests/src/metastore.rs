@@ -1,4 +1,4 @@
-//! A real Hive metastore, from its published jars, with an embedded Derby.
+//! A real Hive metastore, from its published jars, with an embedded Derby or with PostgreSQL.
 //!
 //! One Java process; Maven downloads the jars once to the user's cache.
 
@@ -10,8 +10,14 @@ use std::time::Duration;
 
 use crate::flume::jars_of;
 use crate::http;
+use crate::postgres::{Postgres, USER};
 use crate::process::{Process, tail};
 use crate::wait;
+
+/// Tables of its transaction manager, which has the locks. It creates only the others itself.
+const LOCKS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hive/locks.sql"));
+/// How long a lock lives without a sign of life.
+const LOCK_LIFE: &str = "10s";
 
 /// The jars to download.
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hive/pom.xml"));
@@ -33,9 +39,28 @@ impl Metastore {
     ///
     /// When the jars cannot be downloaded, or it does not answer in time.
     pub fn start(dir: &Path) -> Self {
+        let database = format!("jdbc:derby:;databaseName={}/metastore/db;create=true", dir.display());
+        Self::start_with(dir, &database, "org.apache.derby.jdbc.EmbeddedDriver", "APP")
+    }
+
+    /// Starts a metastore with a database of this server. It has locks, which expire soon, and
+    /// checks the requirements of commits.
+    ///
+    /// # Panics
+    ///
+    /// When the jars cannot be downloaded, or it does not answer in time.
+    pub fn start_on(dir: &Path, postgres: &Postgres) -> Self {
+        postgres.ask("postgres", "CREATE DATABASE metastore");
+        postgres.ask("metastore", LOCKS);
+        let database = format!("jdbc:postgresql://{}/metastore", postgres.address);
+        Self::start_with(dir, &database, "org.postgresql.Driver", USER)
+    }
+
+    fn start_with(dir: &Path, database: &str, driver: &str, user: &str) -> Self {
         let dir = dir.join("metastore");
         fs::create_dir(&dir).expect("the test's own folder");
-        fs::write(dir.join("metastore-site.xml"), site(&dir)).expect("the test's own folder");
+        let site = site(&dir, database, driver, user);
+        fs::write(dir.join("metastore-site.xml"), site).expect("the test's own folder");
         let mut metastore = Self { address: http::free_address(), dir, process: None };
         metastore.revive();
         metastore
@@ -45,7 +70,7 @@ impl Metastore {
     pub fn java(&self) -> Command {
         let mut java = Command::new("java");
         java.current_dir(&self.dir).args(["-Xmx384m", "-XX:TieredStopAtLevel=1", "-cp"]);
-        let jars = jars_of("metastore-4.0.1", POM);
+        let jars = jars_of("metastore-4.0.1-postgresql", POM);
         java.arg(format!("{}:{}/*", self.dir.display(), jars.display()));
         java
     }
@@ -83,16 +108,19 @@ impl Metastore {
     }
 }
 
-fn site(dir: &Path) -> String {
+fn site(dir: &Path, database: &str, driver: &str, user: &str) -> String {
     let property = |name: &str, value: &str| {
         format!("<property><name>{name}</name><value>{value}</value></property>\n")
     };
-    let database = format!("jdbc:derby:;databaseName={}/db;create=true", dir.display());
     let properties = [
         property("metastore.warehouse.dir", &format!("file://{}/warehouse", dir.display())),
         property("metastore.thrift.bind.host", "127.0.0.1"),
-        property("javax.jdo.option.ConnectionURL", &database),
-        property("javax.jdo.option.ConnectionDriverName", "org.apache.derby.jdbc.EmbeddedDriver"),
+        property("javax.jdo.option.ConnectionURL", database),
+        property("javax.jdo.option.ConnectionDriverName", driver),
+        property("javax.jdo.option.ConnectionUserName", user),
+        property("metastore.txn.timeout", LOCK_LIFE),
+        property("metastore.timedout.txn.reaper.interval", "2s"),
+        property("metastore.housekeeping.threads.on", "true"),
         property("datanucleus.schema.autoCreateAll", "true"),
         property("metastore.schema.verification", "false"),
         // The default class is missing in the jars of the standalone metastore.

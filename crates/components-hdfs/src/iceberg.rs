@@ -1,5 +1,5 @@
 //! Iceberg's catalogs: load and create a table, and commit to it. [`RestCatalog`] is the client of
-//! a server, [`DirectoryCatalog`] needs none.
+//! a server, [`MetastoreCatalog`] uses Hive's metastore, and [`DirectoryCatalog`] needs no server.
 //!
 //! Whether a commit without an answer has happened is decided by the caller, which loads the table
 //! again: a catalog never repeats a request.
@@ -7,6 +7,8 @@
 mod catalog;
 mod directory;
 mod error;
+pub(crate) mod metastore;
+mod stores;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,10 +18,13 @@ use iceberg::metadata::Table;
 use pipeline::Env;
 use serde_json::Value;
 use storage::{CreateOptions, FileSystem, FsError};
+use support::hex::hex;
 
 pub(crate) use catalog::{Access, RestCatalog, TableName};
 pub(crate) use directory::DirectoryCatalog;
 pub(crate) use error::CatalogError;
+pub(crate) use metastore::MetastoreCatalog;
+pub(crate) use stores::Stores;
 
 /// Loads a table without a catalog server: its directory has this URL, and this path in `fs`.
 ///
@@ -96,4 +101,13 @@ async fn check_length(fs: &dyn FileSystem, path: &str, expected: u64) -> Result<
     }
     let source = format!("it has {found} bytes instead of {expected}").into();
     Err(FsError::Failed { call: "write", path: path.to_owned(), source })
+}
+
+/// Returns a random UUID in its text form.
+fn uuid(mut bytes: [u8; 16]) -> String {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let text = hex(&bytes);
+    let (a, b, c, d, e) = (&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]);
+    format!("{a}-{b}-{c}-{d}-{e}")
 }

@@ -10,19 +10,21 @@
 //!   third commit. The catalog is killed once, too.
 //! - With a table in a directory, which Iceberg's `HadoopCatalog` changes at the same time, and
 //!   reads at the end.
+//! - With a table in a Hive metastore, which Spark changes at the same time.
 //!
 //! Lane: connector
-//! Needs: curl javac mvn python3 hdfs
+//! Needs: curl javac mvn python3 hdfs postgres psql
 //! Weight: 0
 //! Limit: 20m
 //! Paths: crates/iceberg crates/components-hdfs crates/components-parquet crates/ledger
-//! Paths: crates/proof deploy/iceberg deploy/spark/iceberg deploy/s3 deploy/hadoop
+//! Paths: crates/proof deploy/iceberg deploy/spark deploy/hive deploy/s3 deploy/hadoop
 //! Paths: crates/storage-objects crates/storage-hdfs docs/components/sinks/hdfs.md
 
 mod cold;
 mod evolving;
 mod growth;
 mod maintained;
+mod metastore;
 mod stores;
 mod typed;
 

@@ -8,7 +8,7 @@ use storage::StoreUrl;
 
 use super::Config;
 use super::table::HiveConfig;
-use crate::hive::{Keys, Metastore, Partition, Places, Registry};
+use crate::hive::{Keys, Metastore, Partition, Places, Registry, SettingNames};
 
 /// A table for the files of a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub async fn publish(
         framed: false,
         user: sink.proxy_user,
         timeout: hive.timeout(),
+        names: SettingNames::Hive,
     };
     let partition = table.partition.clone().zip(directory);
     let partition =

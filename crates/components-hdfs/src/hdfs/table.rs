@@ -4,12 +4,12 @@ mod registration;
 
 use formats::format::Format;
 use pipeline::units::Period;
-use pipeline::{BuildError, TableForm, TableStorage, address};
+use pipeline::{BuildError, TableForm, TableStorage};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::StoreUrl;
 
-use crate::hive::{Column, Keys, Reader, TableSpec};
+use crate::hive::{Column, Keys, Reader, TableSpec, addresses, is_name};
 
 /// The external table that the directories of a sink are partitions of.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -80,19 +80,7 @@ impl HiveConfig {
 
     /// Returns the addresses of the metastores.
     pub(super) fn addresses(&self) -> Result<Vec<String>, BuildError> {
-        let mut addresses = Vec::new();
-        for one in self.metastore.split(',').map(str::trim) {
-            let Some(address) = one.strip_prefix("thrift://") else {
-                let problem =
-                    format!("`{one}` is not an address; write for example thrift://host:9083");
-                return invalid("metastore", problem);
-            };
-            if let Err(problem) = address::check(address, "thrift://host:9083", false) {
-                return invalid("metastore", problem);
-            }
-            addresses.push(address.to_owned());
-        }
-        Ok(addresses)
+        addresses(&self.metastore).or_else(|problem| invalid("metastore", problem))
     }
 
     /// Describes the table of the files below `prefix` of `url`.
@@ -104,8 +92,7 @@ impl HiveConfig {
         format: &Format,
     ) -> Result<TableSpec, BuildError> {
         for (setting, name) in [("database", &self.database), ("table", &self.table)] {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if name.is_empty() || name.len() > 128 || !name.chars().all(is_name) {
+            if !is_name(name) {
                 let problem = "must have 1 to 128 letters, digits and `_`";
                 return invalid(setting, problem);
             }

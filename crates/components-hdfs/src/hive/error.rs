@@ -3,14 +3,68 @@
 use formats::thrift::Malformed;
 use thiserror::Error;
 
+/// The settings that access a metastore, as messages name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SettingNames {
+    /// `hive`: partitions of a table.
+    Hive,
+    /// `iceberg`: an Iceberg table.
+    Iceberg,
+}
+
+impl SettingNames {
+    /// Returns the section of the settings.
+    pub(crate) fn section(self) -> &'static str {
+        match self {
+            Self::Hive => "hive",
+            Self::Iceberg => "iceberg",
+        }
+    }
+
+    /// Returns the setting with the addresses.
+    fn metastore(self) -> &'static str {
+        match self {
+            Self::Hive => "hive.metastore",
+            Self::Iceberg => "iceberg.catalog",
+        }
+    }
+
+    /// Returns the settings with the name of the table.
+    fn table(self) -> &'static str {
+        match self {
+            Self::Hive => "`hive.database` and `hive.table`",
+            Self::Iceberg => "`iceberg.table`",
+        }
+    }
+
+    /// Returns what to do about a metastore that requires a login.
+    fn without_login(self) -> &'static str {
+        match self {
+            Self::Hive => {
+                "set `hive.metastore` to one without Kerberos, or remove `hive` and add partitions \
+                 with your own job"
+            }
+            Self::Iceberg => {
+                "set `iceberg.catalog` to one without Kerberos, or to a REST catalog of the same \
+                 tables"
+            }
+        }
+    }
+}
+
 /// Why a metastore call failed.
 #[derive(Debug, Error)]
 pub(crate) enum MetastoreError {
     /// The metastore is unreachable.
-    #[error("cannot connect to the metastore {address}: start it, or correct `hive.metastore`")]
+    #[error(
+        "cannot connect to the metastore {address}: start it, or correct `{}`",
+        names.metastore()
+    )]
     Connect {
         /// Its address.
         address: String,
+        /// The settings.
+        names: SettingNames,
         /// The error of the system.
         #[source]
         source: std::io::Error,
@@ -27,21 +81,26 @@ pub(crate) enum MetastoreError {
     /// It requires a SASL login.
     #[error(
         "the metastore {address} requires Kerberos (`hive.metastore.sasl.enabled`), which this \
-         sink does not support: set `hive.metastore` to one without Kerberos, or remove `hive` and \
-         add partitions with your own job"
+         sink does not support: {}",
+        names.without_login()
     )]
     Sasl {
         /// Its address.
         address: String,
+        /// The settings.
+        names: SettingNames,
     },
     /// Its response is not a valid message.
     #[error(
-        "cannot decode the response of the metastore {address}; set `hive.framed = true` if it \
-         uses the framed transport, and `false` otherwise"
+        "cannot decode the response of the metastore {address}; set `{}.framed = true` if it uses \
+         the framed transport, and `false` otherwise",
+        names.section()
     )]
     Malformed {
         /// Its address.
         address: String,
+        /// The settings.
+        names: SettingNames,
         /// The error in the message.
         #[source]
         source: Malformed,
@@ -73,11 +132,20 @@ pub(crate) enum MetastoreError {
     /// A `NoSuchObjectException`.
     #[error(
         "the call `{call}` failed in the metastore, because a database, table or partition does \
-         not exist: {text}; create it, or correct `hive.database` and `hive.table`"
+         not exist: {text}; create it, or correct {}",
+        names.table()
     )]
     NoSuchObject {
         /// The call.
         call: &'static str,
+        /// The settings.
+        names: SettingNames,
+        /// Its message.
+        text: String,
+    },
+    /// A `NoSuchLockException`.
+    #[error("the metastore has removed the lock of the table: {text}; retrying")]
+    NoSuchLock {
         /// Its message.
         text: String,
     },
@@ -90,11 +158,14 @@ pub(crate) enum MetastoreError {
     /// An `InvalidObjectException`.
     #[error(
         "the metastore rejects the table or partition of `{call}` as invalid: {text}; compare the \
-         table with the settings of `hive`"
+         table with the settings of `{}`",
+        names.section()
     )]
     InvalidObject {
         /// The call.
         call: &'static str,
+        /// The settings.
+        names: SettingNames,
         /// Its message.
         text: String,
     },
@@ -145,6 +216,11 @@ pub(crate) enum MetastoreError {
 }
 
 impl MetastoreError {
+    /// Returns whether the call was answered or never sent, so that it is not executed later.
+    pub(crate) fn is_settled(&self) -> bool {
+        !matches!(self, Self::Broken { .. } | Self::Malformed { .. })
+    }
+
     /// Returns whether another metastore of the same database may succeed.
     pub(crate) fn is_of_one(&self) -> bool {
         match self {
@@ -155,6 +231,7 @@ impl MetastoreError {
             | Self::NoCall { .. }
             | Self::Meta { .. } => true,
             Self::Failed { .. }
+            | Self::NoSuchLock { .. }
             | Self::NoSuchObject { .. }
             | Self::AlreadyExists { .. }
             | Self::InvalidObject { .. }

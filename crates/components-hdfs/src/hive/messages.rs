@@ -8,7 +8,7 @@ use formats::thrift::read::{Reader, Type as Found};
 use formats::thrift::write::{Type, Writer};
 use formats::thrift::{Kind, Malformed, Protocol};
 
-use super::error::MetastoreError;
+use super::error::{MetastoreError, SettingNames};
 use super::partition::Partition;
 use super::table::{Column, TableSpec};
 
@@ -19,18 +19,21 @@ const LOCATION: i16 = 2;
 
 /// An exception that a call declares.
 #[derive(Debug, Clone, Copy)]
-enum Exception {
+pub(super) enum Exception {
     AlreadyExists,
     InvalidObject,
     Meta,
+    NoSuchLock,
     NoSuchObject,
+    /// The transaction of a lock does not exist, is open, or was aborted.
+    Transaction,
 }
 
 /// A metastore call, with the result fields that are exceptions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
     pub(super) name: &'static str,
-    throws: &'static [Exception],
+    pub(super) throws: &'static [Exception],
 }
 
 pub(super) const SET_UGI: Call = Call { name: "set_ugi", throws: &[Exception::Meta] };
@@ -86,25 +89,11 @@ impl Call {
 
     /// Decodes the response to the call with this sequence number. Returns the bytes of its result,
     /// starting with the value; empty without one.
-    pub(super) fn answer<'m>(
+    pub(super) fn read(
         self,
         sequence: i32,
-        message: &'m [u8],
-        address: &str,
-    ) -> Result<&'m [u8], MetastoreError> {
-        let malformed = |source| MetastoreError::Malformed { address: address.to_owned(), source };
-        match self.read(sequence, message).map_err(malformed)? {
-            Answer::Value(value) => Ok(value),
-            Answer::Thrown(exception, text) => Err(self.thrown(exception, text)),
-            // Codes of Thrift's TApplicationException.
-            Answer::Failed { number: 1, .. } => {
-                Err(MetastoreError::NoCall { address: address.to_owned(), call: self.name })
-            }
-            Answer::Failed { text, .. } => Err(MetastoreError::Failed { call: self.name, text }),
-        }
-    }
-
-    fn read<'m>(self, sequence: i32, message: &'m [u8]) -> Result<Answer<'m>, Malformed> {
+        message: &[u8],
+    ) -> Result<Result<&[u8], Failure>, Malformed> {
         let mut reader = Reader::new(BINARY, message);
         let head = reader.head()?;
         if head.sequence != sequence || head.name != self.name {
@@ -115,7 +104,7 @@ impl Call {
             Kind::Exception => true,
             Kind::Call | Kind::Oneway => return Err(Malformed::OtherCall),
         };
-        let (mut last, mut answer) = (0, Answer::Value(&[]));
+        let (mut last, mut answer) = (0, Ok(&[][..]));
         let (mut text, mut number) = (String::new(), 0);
         while let Some(field) = reader.field(&mut last)? {
             let value = reader.rest();
@@ -126,38 +115,60 @@ impl Call {
                 (true, 2, Found::I32) => number = reader.i32()?,
                 (false, 0, kind) => {
                     reader.skip(kind)?;
-                    answer = Answer::Value(value);
+                    answer = Ok(value);
                 }
                 (false, id, Found::Struct) => {
                     let thrown = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
                     let thrown = thrown.and_then(|id| self.throws.get(id));
-                    match thrown {
-                        Some(thrown) => answer = Answer::Thrown(*thrown, said(&mut reader)?),
-                        None => reader.skip(field.kind)?,
-                    }
+                    let text = said(&mut reader)?;
+                    answer = Err(match thrown {
+                        Some(thrown) => Failure::Thrown(*thrown, text),
+                        // An exception of a later version.
+                        None => Failure::Failed { number: 0, text },
+                    });
                 }
                 (_, _, kind) => reader.skip(kind)?,
             }
         }
         reader.end()?;
-        Ok(if failed { Answer::Failed { number, text } } else { answer })
-    }
-
-    fn thrown(self, exception: Exception, text: String) -> MetastoreError {
-        let call = self.name;
-        match exception {
-            Exception::AlreadyExists => MetastoreError::AlreadyExists { text },
-            Exception::InvalidObject => MetastoreError::InvalidObject { call, text },
-            Exception::Meta => MetastoreError::Meta { call, text },
-            Exception::NoSuchObject => MetastoreError::NoSuchObject { call, text },
-        }
+        Ok(if failed { Err(Failure::Failed { number, text }) } else { answer })
     }
 }
 
-enum Answer<'m> {
-    Value(&'m [u8]),
+/// A response without a result.
+pub(super) enum Failure {
     Thrown(Exception, String),
     Failed { number: i32, text: String },
+}
+
+impl Failure {
+    /// Returns the error of a call to the metastore at this address.
+    pub(super) fn into_error(
+        self,
+        call: Call,
+        address: &str,
+        names: SettingNames,
+    ) -> MetastoreError {
+        let call = call.name;
+        match self {
+            Self::Thrown(Exception::AlreadyExists, text) => MetastoreError::AlreadyExists { text },
+            Self::Thrown(Exception::InvalidObject, text) => {
+                MetastoreError::InvalidObject { call, names, text }
+            }
+            Self::Thrown(Exception::Meta, text) => MetastoreError::Meta { call, text },
+            Self::Thrown(Exception::NoSuchLock, text) => MetastoreError::NoSuchLock { text },
+            Self::Thrown(Exception::NoSuchObject, text) => {
+                MetastoreError::NoSuchObject { call, names, text }
+            }
+            // Codes of Thrift's TApplicationException.
+            Self::Failed { number: 1, .. } => {
+                MetastoreError::NoCall { address: address.to_owned(), call }
+            }
+            Self::Failed { text, .. } | Self::Thrown(Exception::Transaction, text) => {
+                MetastoreError::Failed { call, text }
+            }
+        }
+    }
 }
 
 /// Returns the message of an exception.
@@ -205,17 +216,17 @@ pub(super) fn set_ugi(writer: &mut Writer, user: &str) {
 }
 
 /// Writes the arguments of [`GET_TABLE`].
-pub(super) fn get_table(writer: &mut Writer, spec: &TableSpec) {
+pub(super) fn get_table(writer: &mut Writer, database: &str, table: &str) {
     writer.field(Type::Struct, 1, 1);
-    put_text(writer, 1, &spec.database);
-    put_text(writer, 2, &spec.table);
+    put_text(writer, 1, database);
+    put_text(writer, 2, table);
     writer.stop();
 }
 
 /// Writes the arguments of [`CREATE_DATABASE`].
-pub(super) fn create_database(writer: &mut Writer, spec: &TableSpec) {
+pub(super) fn create_database(writer: &mut Writer, database: &str) {
     writer.field(Type::Struct, 1, 1);
-    put_text(writer, 1, &spec.database);
+    put_text(writer, 1, database);
     writer.stop();
 }
 

@@ -16,7 +16,7 @@ use super::table::TableSpec;
 /// Field of a partition: its properties.
 const PROPERTIES: i16 = 7;
 /// Properties of a call: the metastore does not list the files of the partition.
-const NO_STATISTICS: (&str, &str) = ("DO_NOT_UPDATE_STATS", "true");
+pub(super) const NO_STATISTICS: (&str, &str) = ("DO_NOT_UPDATE_STATS", "true");
 
 /// A partition of the metastore.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,7 +79,8 @@ impl Described {
     }
 }
 
-fn texts(reader: &mut Reader<'_>) -> Result<BTreeMap<String, String>, Malformed> {
+/// Reads a map of strings.
+pub(super) fn texts(reader: &mut Reader<'_>) -> Result<BTreeMap<String, String>, Malformed> {
     let count = match reader.map()? {
         None => 0,
         Some((Found::Binary, Found::Binary, count)) => count,

@@ -25,7 +25,7 @@ use serde_json::Value;
 use storage::{FileSystem, FsError};
 use support::hex::hex;
 
-use super::{Catalog, CatalogError, CommitAnswer, check_length, write_new};
+use super::{Catalog, CatalogError, CommitAnswer, check_length, uuid, write_new};
 
 /// Versions that one commit deletes at most.
 const DELETED_MAX: usize = 100;
@@ -279,15 +279,6 @@ impl Catalog for DirectoryCatalog {
         }
         Ok(CommitAnswer::Done)
     }
-}
-
-/// Returns a random UUID in its text form.
-fn uuid(mut bytes: [u8; 16]) -> String {
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let text = hex(&bytes);
-    let (a, b, c, d, e) = (&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]);
-    format!("{a}-{b}-{c}-{d}-{e}")
 }
 
 #[cfg(test)]

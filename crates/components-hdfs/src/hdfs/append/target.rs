@@ -1,5 +1,7 @@
 //! Validates the settings `iceberg`: the table of the files.
 
+mod kinds;
+
 use std::sync::Arc;
 
 use formats::format::Format;
@@ -25,14 +27,20 @@ use web::oauth::OAuth;
 use super::super::Config;
 use super::super::bucket::Rules;
 use super::super::config::Promise;
-use crate::iceberg::{Access, Catalog, DirectoryCatalog, RestCatalog, TableName};
+use crate::hive::TableEntry;
+use crate::iceberg::{
+    Access, Catalog, DirectoryCatalog, MetastoreCatalog, RestCatalog, Stores, TableName,
+};
+use kinds::CatalogKind;
 
 /// The Iceberg table that the files are appended to.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IcebergConfig {
-    /// URL of the REST catalog, without `/v1`: `https://catalog:8181`. For trials, a directory of
-    /// tables in the store of `url`, such as `file:///data/warehouse`.
+    /// URL of the REST catalog, without `/v1`: `https://catalog:8181`. Or a Hive metastore:
+    /// `thrift://host:9083`, without Kerberos; with several of one database, separated by commas,
+    /// the next one is tried after a failure. For trials, a directory of tables in the store of
+    /// `url`, such as `file:///data/warehouse`.
     catalog: String,
     /// Warehouse of the REST catalog, if it has several.
     #[serde(default)]
@@ -49,8 +57,9 @@ pub(crate) struct IcebergConfig {
     #[serde(default)]
     evolve_schema: bool,
     /// Fixed part of `url`, before the first escape, as readers of the table need it, such as
-    /// `hdfs://nameservice1/logs/data`. Default: as in `url`. A table that is created in a REST
-    /// catalog is located there, or in its parent if the last directory is `data`.
+    /// `hdfs://nameservice1/logs/data`. Default: as in `url`; with a metastore, `s3a` instead of
+    /// `s3`. A table that is created by a catalog server is located there, or in its parent if the
+    /// last directory is `data`.
     #[serde(default)]
     location: Option<String>,
     /// Token for the catalog, sent as `Authorization: Bearer`. Use a reference, such as
@@ -63,7 +72,13 @@ pub(crate) struct IcebergConfig {
     /// TLS of an `https://` catalog. Default: the certificate authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
-    /// Timeout for a response of a REST catalog.
+    /// User for the metastore. Default: `proxy_user`.
+    #[serde(default)]
+    user: Option<String>,
+    /// Whether messages to the metastore are framed (`metastore.thrift.framed.transport.enabled`).
+    #[serde(default)]
+    framed: bool,
+    /// Timeout for a response of a catalog server, and for a connection to a metastore.
     #[serde(default = "default_timeout")]
     timeout: Period,
 }
@@ -81,6 +96,8 @@ fn invalid<T>(setting: &str, problem: impl std::fmt::Display) -> Result<T, Build
 pub(crate) enum Reach {
     /// A server.
     Server(Arc<dyn Catalog>),
+    /// Hive's metastore, and the store.
+    Metastore(Arc<TableEntry>),
     /// The store: the table has this URL, and this path.
     Directory { url: String, path: String },
 }
@@ -99,8 +116,8 @@ pub(crate) struct Target {
     from_path: Vec<String>,
     /// Directory of the sink, as readers need it.
     location: String,
-    /// Scheme and authority of the store: of `url`, and of `location`.
-    stores: [(String, String); 2],
+    /// The names of the store.
+    stores: Stores,
     /// Number of commits to the table.
     pub(crate) commits: Counter,
     /// Failed attempts.
@@ -134,21 +151,23 @@ impl Config {
         let from_path = from_path.filter_map(|it| it.split_once('=')).map(|it| it.0.to_owned());
         let from_path: Vec<String> = from_path.filter(|name| !name.is_empty()).collect();
         let prefix = rules.template.prefix();
-        let location = config.location.clone();
-        let location = location
-            .unwrap_or_else(|| format!("{}://{}{prefix}", url.scheme(), url.authority()))
-            .trim_end_matches('/')
-            .to_owned();
+        let kind = CatalogKind::of(&config.catalog);
+        let own = format!("{}://{}{prefix}", kind.scheme(url.scheme()), url.authority());
+        let location = config.location.clone().unwrap_or(own).trim_end_matches('/').to_owned();
         let Some((scheme, authority, _)) = split(&location) else {
             let problem = "must begin with a scheme, such as hdfs://nameservice1/logs/data";
             return invalid("location", problem);
         };
         let own = (family(url.scheme()).to_owned(), url.authority().to_owned());
-        let stores = [own, (scheme.to_owned(), authority.to_owned())];
+        let stores = Stores([own, (scheme.to_owned(), authority.to_owned())]);
         let scope = cx.scope::<Self>();
-        let reach = match config.catalog.starts_with("http") {
-            true => Reach::Server(Arc::new(RestCatalog::new(config.access(cx)?, name, cx)?)),
-            false => config.directory(&name, &stores)?,
+        config.check_kind(kind)?;
+        let reach = match kind {
+            CatalogKind::Rest => {
+                Reach::Server(Arc::new(RestCatalog::new(config.access(cx)?, name, cx)?))
+            }
+            CatalogKind::Metastore => config.entry(&name, self.proxy_user.as_deref(), cx)?,
+            CatalogKind::Directory => config.directory(&name, &stores)?,
         };
         Ok(Some(Target {
             reach,
@@ -169,30 +188,14 @@ impl Config {
 
 impl IcebergConfig {
     /// Returns the table in a directory.
-    fn directory(
-        &self,
-        name: &TableName,
-        stores: &[(String, String); 2],
-    ) -> Result<Reach, BuildError> {
+    fn directory(&self, name: &TableName, stores: &Stores) -> Result<Reach, BuildError> {
         let warehouse = self.catalog.trim_end_matches('/');
-        let found = split(warehouse).filter(|it| {
-            stores.iter().any(|(scheme, authority)| (&**scheme, &**authority) == (it.0, it.1))
-        });
+        let found = split(warehouse).filter(|it| stores.has(it.0, it.1));
         let Some((_, _, path)) = found else {
-            let problem = "must be an `http://` or `https://` URL, or a directory in the store of \
-                           `url`, such as file:///data/warehouse";
+            let problem = "must be an `http://`, `https://` or `thrift://` URL, or a directory in \
+                           the store of `url`, such as file:///data/warehouse";
             return invalid("catalog", problem);
         };
-        for (setting, is_set) in [
-            ("warehouse", self.warehouse.is_some()),
-            ("token", self.token.is_some()),
-            ("oauth", self.oauth.is_some()),
-            ("tls", self.tls.is_some()),
-        ] {
-            if is_set {
-                return invalid(setting, "has an effect only with a REST catalog: remove it");
-            }
-        }
         let below = [&*name.namespace.join("/"), &*name.table].join("/");
         let (url, path) = (format!("{warehouse}/{below}"), format!("{path}/{below}"));
         Ok(Reach::Directory { url, path })
@@ -278,7 +281,7 @@ impl Target {
             columns,
             from_path: from_path.iter().map(|&name| name.to_owned()).collect(),
             location: "file:///logs".to_owned(),
-            stores: [store.clone(), store],
+            stores: Stores([store.clone(), store]),
             commits: Counter::default(),
             failed: Counter::default(),
             due: FloatGauge::default(),
@@ -294,6 +297,10 @@ impl Target {
             Reach::Server(catalog) => catalog.clone(),
             Reach::Directory { url, path } => {
                 Arc::new(DirectoryCatalog::new(fs.clone(), env.clone(), url, path))
+            }
+            Reach::Metastore(entry) => {
+                let (fs, stores) = (fs.clone(), self.stores.clone());
+                Arc::new(MetastoreCatalog::new(fs, env.clone(), entry.clone(), stores))
             }
         }
     }
@@ -312,18 +319,7 @@ impl Target {
 
     /// Returns the path of a URL in the store of the sink.
     pub(crate) fn path_of(&self, url: &str) -> Result<String, TableError> {
-        let is_known = |(scheme, authority): (&str, &str)| {
-            self.stores.iter().any(|(own, at)| own == scheme && at == authority)
-        };
-        match split(url) {
-            Some((scheme, authority, path)) if is_known((scheme, authority)) => Ok(path.to_owned()),
-            _ => Err(TableError::Unsupported {
-                problem: format!(
-                    "has its metadata at {url}, which is not in the store of `url`; use a table in \
-                     this store, or set `iceberg.location` as the table names the store"
-                ),
-            }),
-        }
+        self.stores.path_of(url)
     }
 
     /// Returns a committed file as a file of the table.
@@ -343,18 +339,24 @@ impl Target {
         let spec = new_spec(&schema, &self.from_path);
         let (_, table) = self.name.rsplit_once('.').unwrap_or(("", &self.name));
         match &self.reach {
-            Reach::Server(_) => {
-                let location = self.location.strip_suffix("/data").unwrap_or(&self.location);
-                request::create(table, location, &schema, &spec)
-            }
-            Reach::Directory { url, .. } => {
-                // Each version has all snapshots.
-                let mut request = request::create(table, url, &schema, &spec);
-                request["properties"][versions::DELETES] = "true".into();
-                request
-            }
+            Reach::Server(_) => request::create(table, self.parent(), &schema, &spec),
+            Reach::Metastore(_) => with_deletes(table, self.parent(), &schema, &spec),
+            Reach::Directory { url, .. } => with_deletes(table, url, &schema, &spec),
         }
     }
+
+    /// Returns the location of a table whose files are in the directory of the sink.
+    fn parent(&self) -> &str {
+        self.location.strip_suffix("/data").unwrap_or(&self.location)
+    }
+}
+
+/// Returns the request for a table that deletes old versions of its metadata, because each version
+/// has all snapshots.
+fn with_deletes(table: &str, location: &str, schema: &Value, spec: &Value) -> Value {
+    let mut request = request::create(table, location, schema, spec);
+    request["properties"][versions::DELETES] = "true".into();
+    request
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::super::bucket::Rules;
 use super::super::config::Promise;
 use super::super::settings::Registration;
 use super::invalid;
-use crate::hive::{Keys, Metastore, Places};
+use crate::hive::{Keys, Metastore, Places, SettingNames};
 
 impl Config {
     /// Returns the registration settings.
@@ -38,6 +38,7 @@ impl Config {
             framed: hive.framed,
             user: hive.user.clone().or_else(|| self.proxy_user.clone()),
             timeout: hive.timeout.0,
+            names: SettingNames::Hive,
         };
         let scope = cx.scope::<Self>();
         Ok(Some(Registration {

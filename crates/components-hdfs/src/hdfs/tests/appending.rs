@@ -6,6 +6,7 @@
 
 mod directory;
 mod evolving;
+mod metastore;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

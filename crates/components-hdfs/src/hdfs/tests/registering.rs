@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::harness::{Collector, at_rest, batch, drive, lines_of, taken, visible};
 use super::receipts::{A, reached, sent};
 use crate::hdfs::HdfsSink;
-use crate::hive::{MetastoreError, Partition, Registry};
+use crate::hive::{MetastoreError, Partition, Registry, SettingNames};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -69,7 +69,8 @@ impl Registry for Partitions {
             state.calls += 1;
             if state.down {
                 let (address, source) = ("hms:9083".to_owned(), std::io::Error::other("down"));
-                return Err(MetastoreError::Connect { address, source });
+                let names = SettingNames::Hive;
+                return Err(MetastoreError::Connect { address, names, source });
             }
             for Partition { directory, .. } in partitions {
                 if !has_files(directory) {

@@ -2,14 +2,16 @@
 //! received bytes. `tests/tests/system/hive.rs` runs a real metastore.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use formats::thrift::write::Type;
-use formats::thrift::{Kind, Protocol};
+use formats::thrift::{Extent, Kind, Protocol};
 use pipeline::TableForm;
 use pipeline::env::Listener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::hive::{Column, Keys, Reader};
+use crate::hive::{Column, Keys, Reader, SettingNames};
 
 const LIMIT: Duration = Duration::from_millis(500);
 
@@ -32,7 +34,8 @@ async fn listen() -> Box<dyn Listener> {
 /// Creates a client of these addresses.
 fn client(addresses: &[&str], framed: bool, create: bool) -> Metastore {
     let addresses = addresses.iter().map(|it| (*it).to_owned()).collect();
-    let places = Places { addresses, framed, user: None, timeout: LIMIT };
+    let names = SettingNames::Hive;
+    let places = Places { addresses, framed, user: None, timeout: LIMIT, names };
     Metastore::new(env::real(), places, spec(create))
 }
 
