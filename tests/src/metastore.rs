@@ -39,7 +39,8 @@ impl Metastore {
     ///
     /// When the jars cannot be downloaded, or it does not answer in time.
     pub fn start(dir: &Path) -> Self {
-        let database = format!("jdbc:derby:;databaseName={}/metastore/db;create=true", dir.display());
+        let database =
+            format!("jdbc:derby:;databaseName={}/metastore/db;create=true", dir.display());
         Self::start_with(dir, &database, "org.apache.derby.jdbc.EmbeddedDriver", "APP")
     }
 

@@ -86,8 +86,9 @@ impl Metastore {
 
     async fn create(&self, connection: &mut Connection) -> Result<(), MetastoreError> {
         let (spec, user) = (&self.spec, self.connections.places.user.as_deref());
-        let database =
-            connection.call(CREATE_DATABASE, |writer| create_database(writer, &spec.database)).await;
+        let database = connection
+            .call(CREATE_DATABASE, |writer| create_database(writer, &spec.database))
+            .await;
         there(database)?;
         // Another collector may have created it in the meantime.
         there(connection.call(CREATE_TABLE, |writer| create_table(writer, spec, user)).await)?;

@@ -63,8 +63,7 @@ impl Entry {
 
     /// Decodes the fields of an entry.
     pub(super) fn fields(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let mut entry =
-            Self { others: Vec::new(), descriptor: None, parameters: BTreeMap::new() };
+        let mut entry = Self { others: Vec::new(), descriptor: None, parameters: BTreeMap::new() };
         let mut last = 0;
         loop {
             let before = reader.rest();

@@ -20,6 +20,8 @@ pub(super) const HEARTBEAT: Call = Call {
 };
 pub(super) const SHOW_LOCKS: Call = Call { name: "show_locks", throws: &[] };
 
+/// Thrift's number of integers of 64 bits.
+const I64: u8 = 10;
 /// `LockType.EXCLUSIVE`.
 const EXCLUSIVE: i32 = 3;
 /// `LockLevel.TABLE`.
@@ -90,8 +92,7 @@ pub(super) fn lock(writer: &mut Writer, database: &str, table: &str, holder: Hol
 /// Writes the arguments of [`CHECK_LOCK`], [`UNLOCK`] and [`HEARTBEAT`].
 pub(super) fn of_lock(writer: &mut Writer, id: i64) {
     writer.field(Type::Struct, 1, 1);
-    writer.field(Type::I64, 1, 1);
-    writer.i64(id);
+    put_number(writer, 1, id);
     writer.stop();
 }
 
@@ -159,6 +160,12 @@ fn shown(reader: &mut Reader<'_>) -> Result<ShownLock, Malformed> {
         }
     }
     Ok(lock)
+}
+
+/// Writes an integer of 64 bits, which the service of Flume, and so the writer, does not have.
+pub(super) fn put_number(writer: &mut Writer, id: u8, value: i64) {
+    writer.out.extend([I64, 0, id]);
+    writer.out.extend(value.to_be_bytes());
 }
 
 fn text(reader: &mut Reader<'_>) -> Result<String, Malformed> {

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::entry::{ALTER_TABLE, Entry};
 use super::error::SettingNames;
-use super::locks::{CHECK_LOCK, HEARTBEAT, LOCK, SHOW_LOCKS, UNLOCK};
+use super::locks::{CHECK_LOCK, HEARTBEAT, LOCK, SHOW_LOCKS, UNLOCK, put_number};
 use super::messages::{BINARY, CREATE_DATABASE, CREATE_TABLE, GET_TABLE, put_text};
 use super::properties::texts;
 use super::{Places, TableEntry};
@@ -265,8 +265,7 @@ impl State {
     fn state_of(&self, id: i64) -> Option<Answer> {
         fields(|writer| {
             writer.field(Type::Struct, 0, 0);
-            writer.field(Type::I64, 1, 1);
-            writer.i64(id);
+            put_number(writer, 1, id);
             writer.field(Type::I32, 2, 1);
             writer.i32(self.number_of(id));
             writer.stop();
@@ -279,13 +278,11 @@ impl State {
             writer.field(Type::List, 1, 1);
             writer.list(Type::Struct, self.locks.len());
             for (id, agent) in &self.locks {
-                writer.field(Type::I64, 1, 1);
-                writer.i64(*id);
+                put_number(writer, 1, *id);
                 put_text(writer, 3, "web");
                 writer.field(Type::I32, 5, 1);
                 writer.i32(self.number_of(*id));
-                writer.field(Type::I64, 8, 1);
-                writer.i64(1_700_000_000_000);
+                put_number(writer, 8, 1_700_000_000_000);
                 put_text(writer, 10, "etl");
                 put_text(writer, 11, "worker-3");
                 put_text(writer, 13, agent);
@@ -345,8 +342,9 @@ impl State {
                 ));
             }
             if self.cannot_require {
-                return Err("Cannot update parameter with JDO, make sure direct SQL is enabled"
-                    .to_owned());
+                return Err(
+                    "Cannot update parameter with JDO, make sure direct SQL is enabled".to_owned()
+                );
             }
         }
         *current = entry;

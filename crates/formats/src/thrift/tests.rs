@@ -88,23 +88,6 @@ fn reads_the_bytes_of_flumes_client() {
 }
 
 #[test]
-fn numbers_of_64_bits_have_the_bytes_of_each_encoding() {
-    for (protocol, value, bytes) in [
-        (Protocol::Binary, -2, &[255, 255, 255, 255, 255, 255, 255, 254][..]),
-        (Protocol::Binary, 258, &[0, 0, 0, 0, 0, 0, 1, 2]),
-        (Protocol::Compact, -2, &[3]),
-        (Protocol::Compact, 1 << 40, &[128, 128, 128, 128, 128, 64]),
-    ] {
-        let mut writer = write::Writer::new(protocol);
-        writer.i64(value);
-        assert_eq!(writer.out, bytes, "{protocol:?} {value}");
-        let mut reader = read::Reader::new(protocol, &writer.out);
-        reader.skip(read::Type::I64).unwrap();
-        reader.end().unwrap();
-    }
-}
-
-#[test]
 fn writes_the_bytes_of_flumes_client() {
     for (protocol, name) in BOTH {
         let golden = message(&format!("{name}-batch"));

@@ -8,8 +8,6 @@ use super::{Kind, Protocol};
 pub enum Type {
     /// An integer of 32 bits.
     I32,
-    /// An integer of 64 bits.
-    I64,
     /// Bytes or a string.
     Binary,
     /// Fields with ids.
@@ -24,7 +22,6 @@ impl Type {
     fn number(self, protocol: Protocol) -> u8 {
         let (compact, binary) = match self {
             Self::I32 => (5, 8),
-            Self::I64 => (6, 10),
             Self::Binary => (8, 11),
             Self::List => (9, 15),
             Self::Map => (11, 13),
@@ -55,8 +52,7 @@ impl Writer {
         Self { protocol, out: Vec::new() }
     }
 
-    fn varint(&mut self, value: impl Into<u64>) {
-        let mut value = value.into();
+    fn varint(&mut self, mut value: u32) {
         while value >= 0x80 {
             self.out.push((value & 0x7f) as u8 | 0x80);
             value >>= 7;
@@ -68,14 +64,6 @@ impl Writer {
     pub fn i32(&mut self, value: i32) {
         match self.protocol {
             Protocol::Compact => self.varint((value << 1 ^ value >> 31).cast_unsigned()),
-            Protocol::Binary => self.out.extend(value.to_be_bytes()),
-        }
-    }
-
-    /// Writes a number of 64 bits.
-    pub fn i64(&mut self, value: i64) {
-        match self.protocol {
-            Protocol::Compact => self.varint((value << 1 ^ value >> 63).cast_unsigned()),
             Protocol::Binary => self.out.extend(value.to_be_bytes()),
         }
     }
