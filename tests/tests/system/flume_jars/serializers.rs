@@ -53,8 +53,8 @@ fn files(folder: &Path) -> Vec<String> {
     paths.iter().map(|path| fs::read_to_string(path).expect("text")).collect()
 }
 
-/// Returns the bodies of the rows of a file, after a check of its numbers, and whether it has an end.
-/// A file that was created just now is empty.
+/// Returns the bodies of the rows of a file, after a check of its numbers, and whether it has an
+/// end. A file that was created just now is empty.
 fn bodies(file: &str) -> (String, bool) {
     if file.is_empty() {
         return (String::new(), false);
