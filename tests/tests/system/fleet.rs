@@ -229,7 +229,7 @@ fn shows_ways_between_agents_and_keeps_its_history_after_kills() {
     let mut site = Fleet::start(0, SOAK);
     let (listen, nowhere) = (http::free_address(), http::free_address());
     let collector = format!(
-        "[sources.edges]\ntype = \"grpc\"\naddress = \"{listen}\"\nchannels = [\"main\"]\n\
+        "[sources.edges]\ntype = \"grpc\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
          [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
          [sinks.store]\ntype = \"file_roll\"\nchannel = \"main\"\ndirectory = \"{}\"\n",
         site.path("stored").display()
