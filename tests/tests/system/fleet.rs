@@ -253,8 +253,11 @@ fn shows_ways_between_agents_and_keeps_its_history_after_kills() {
     assert!(seen.iter().any(|it| it.starts_with(&stored)), "{stored}: {seen:?}");
     let unknown = format!("agent edge-2 -> address {nowhere} on edge-2");
     assert!(seen.contains(&unknown), "{unknown}: {seen:?}");
-    let page = site.page("/");
-    assert!(page.contains(">collector-1</a>") && page.contains("1 connected"), "{page}");
+    // The collector reports its senders in turns of its own.
+    wait::until("the sender on the page", LIMIT, || {
+        let page = site.page("/");
+        (page.contains(">collector-1</a>") && page.contains("1 connected")).then_some(())
+    });
     let page = site.page("/agent?agent=edge-1");
     assert!(page.contains("<h2>Sends to</h2>") && page.contains(">collector-1</a>"), "{page}");
     let page = site.page("/agent?agent=collector-1");
