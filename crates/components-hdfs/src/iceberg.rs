@@ -14,6 +14,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use iceberg::TableError;
 use iceberg::metadata::Table;
 use pipeline::Env;
 use serde_json::Value;
@@ -25,6 +26,9 @@ pub(crate) use directory::DirectoryCatalog;
 pub(crate) use error::CatalogError;
 pub(crate) use metastore::MetastoreCatalog;
 pub(crate) use stores::Stores;
+
+/// Versions that one commit deletes at most.
+const DELETED_MAX: usize = 100;
 
 /// Loads a table without a catalog server: its directory has this URL, and this path in `fs`.
 ///
@@ -101,6 +105,15 @@ async fn check_length(fs: &dyn FileSystem, path: &str, expected: u64) -> Result<
     }
     let source = format!("it has {found} bytes instead of {expected}").into();
     Err(FsError::Failed { call: "write", path: path.to_owned(), source })
+}
+
+/// Returns the error of a table whose newest version is compressed.
+fn compressed(version: &str) -> CatalogError {
+    let problem = format!(
+        "has compressed metadata; set its property `write.metadata.compression-codec` to `none`, \
+         and change it once with the program that wrote {version}"
+    );
+    TableError::Unsupported { problem }.into()
 }
 
 /// Returns a random UUID in its text form.

@@ -10,7 +10,7 @@
 //! A commit creates the next version, which must not exist. So of two commits on one version, one
 //! wins, as with a catalog server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
@@ -182,16 +182,21 @@ pub fn committed(base: &Value, url: &str, request: &Value) -> Option<Value> {
 /// Returns the versions that the table asks to delete after this commit, from the oldest one on:
 /// those that left the log of earlier versions.
 pub fn forgotten(base: &Value, next: &Value) -> Vec<u64> {
-    let is_wanted = next["properties"][DELETES].as_str().is_some_and(|it| it == "true");
-    let versions = |metadata: &Value| -> Vec<u64> {
+    let files = forgotten_files(base, next);
+    files.iter().filter_map(|url| version_of(url.rsplit('/').next()?)).collect()
+}
+
+/// Returns the URLs of these versions.
+pub fn forgotten_files(base: &Value, next: &Value) -> Vec<String> {
+    fn files(metadata: &Value) -> impl Iterator<Item = &str> {
         let log = metadata["metadata-log"].as_array().into_iter().flatten();
-        let files = log.filter_map(|earlier| earlier["metadata-file"].as_str());
-        files.filter_map(|url| version_of(url.rsplit('/').next()?)).collect()
-    };
-    let kept = versions(next);
-    let mut forgotten = if is_wanted { versions(base) } else { Vec::new() };
-    forgotten.retain(|version| kept.first().is_some_and(|first| version < first));
-    forgotten
+        log.filter_map(|earlier| earlier["metadata-file"].as_str())
+    }
+    if next["properties"][DELETES].as_str() != Some("true") {
+        return Vec::new();
+    }
+    let kept: BTreeSet<&str> = files(next).collect();
+    files(base).filter(|url| !kept.contains(url)).map(str::to_owned).collect()
 }
 
 /// Adds the snapshot that becomes the current one; `None` if its sequence number is used.

@@ -25,10 +25,9 @@ use serde_json::Value;
 use storage::{FileSystem, FsError};
 use support::hex::hex;
 
-use super::{Catalog, CatalogError, CommitAnswer, check_length, uuid, write_new};
-
-/// Versions that one commit deletes at most.
-const DELETED_MAX: usize = 100;
+use super::{
+    Catalog, CatalogError, CommitAnswer, DELETED_MAX, check_length, compressed, uuid, write_new,
+};
 
 /// A table in a directory of a store.
 pub(crate) struct DirectoryCatalog {
@@ -107,14 +106,7 @@ impl DirectoryCatalog {
         match self.fs.read(&self.path(&name(version))).await {
             Ok(content) => Ok(Some((version, content))),
             Err(error) if error.is_not_found() && self.has(version).await? => {
-                Err(TableError::Unsupported {
-                    problem: format!(
-                        "has compressed metadata; set its property \
-                         `write.metadata.compression-codec` to `none`, and change it once with \
-                         the program that wrote version {version}"
-                    ),
-                }
-                .into())
+                Err(compressed(&format!("version {version}")))
             }
             Err(error) => Err(error.into()),
         }

@@ -20,24 +20,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use iceberg::TableError;
 use iceberg::metadata::Table;
-use iceberg::versions::{DELETES, committed, created, split};
+use iceberg::versions::{committed, created, forgotten_files, split};
 use pipeline::Env;
 use pipeline::env::unix_millis;
 use serde_json::Value;
 use storage::{FileSystem, FsError};
 
 use super::stores::Stores;
-use super::{Catalog, CatalogError, CommitAnswer, uuid, write_new};
+use super::{Catalog, CatalogError, CommitAnswer, DELETED_MAX, compressed, uuid, write_new};
 use crate::hive::{Column, Entry, MetastoreError, TableEntry};
 use describe::{LOCATION, PREVIOUS, TABLE_TYPE, changes_columns, columns, describe, new_entry};
 use lock::TableLock;
 
 /// Property of a table: whether commits lock it.
 const LOCKS: &str = "engine.hive.lock-enabled";
-/// Versions that one commit deletes at most.
-const DELETED_MAX: usize = 100;
 /// How often to look for the newest version, while other writers delete versions.
 const LOOKS_MAX: u32 = 3;
 /// Part of the answer of a metastore with HIVE-26882, if the entry has changed.
@@ -118,7 +115,7 @@ impl MetastoreCatalog {
             let url = self.location(&entry)?;
             let path = self.stores.path_of(&url)?;
             if url.ends_with(".gz.metadata.json") || url.ends_with(".metadata.json.gz") {
-                return Err(compressed(&url).into());
+                return Err(compressed(&url));
             }
             match self.fs.read(&path).await {
                 Ok(content) => return Ok(Some(Newest { url, content })),
@@ -280,7 +277,7 @@ impl Catalog for MetastoreCatalog {
         let next = next_url(location, &base, self.env.entropy.bytes16());
         let path = self.stores.path_of(&next)?;
         self.write(&path, elements.join(metadata.clone()).into_bytes()).await?;
-        let forgotten = forgotten(&before, &metadata);
+        let forgotten = forgotten_files(&before, &metadata);
         let change = Change {
             base,
             next,
@@ -318,29 +315,6 @@ fn next_url(location: &str, base: &str, random: [u8; 16]) -> String {
     let number = number.map_or(0, |number| number.saturating_add(1));
     let location = location.trim_end_matches('/');
     format!("{location}/metadata/{number:05}-{}.metadata.json", uuid(random))
-}
-
-/// Returns the versions that the table asks to delete after this commit: those that left the log of
-/// earlier versions.
-fn forgotten(base: &Value, next: &Value) -> Vec<String> {
-    if next["properties"][DELETES].as_str() != Some("true") {
-        return Vec::new();
-    }
-    let versions = |metadata: &Value| -> Vec<String> {
-        let log = metadata["metadata-log"].as_array().into_iter().flatten();
-        log.filter_map(|earlier| earlier["metadata-file"].as_str().map(str::to_owned)).collect()
-    };
-    let kept = versions(next);
-    versions(base).into_iter().filter(|url| !kept.contains(url)).collect()
-}
-
-fn compressed(url: &str) -> TableError {
-    TableError::Unsupported {
-        problem: format!(
-            "has compressed metadata; set its property `write.metadata.compression-codec` to \
-             `none`, and change it once with the program that wrote {url}"
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -215,6 +215,45 @@ fn compare_table(table: Table, store: &Memory, case: &str) -> usize {
     expected.len()
 }
 
+/// Two collectors write four files in turn.
+async fn write_in_turn(start: impl Fn(&Collector) -> HdfsSink) -> [HdfsSink; 2] {
+    let collectors = [Collector::new(settings()), Collector::new(settings())];
+    let mut sinks = collectors.each_ref().map(start);
+    for round in 0..4 {
+        let sink = &mut sinks[round as usize % 2];
+        assert!(drive(sink, &[of(round, ["shop", "pay"][round as usize / 2])]).await);
+    }
+    sleep(5 * MINUTE).await;
+    sinks
+}
+
+/// Two collectors append to one table at the same time, with other latencies in each case. `start`
+/// gets the store of a collector, and `compare` the store and the case.
+async fn append_at_the_same_time<M: Default>(
+    start: impl Fn(&Collector, Arc<dyn FileSystem>, &M) -> HdfsSink,
+    compare: impl Fn(&M, &Memory, &str) -> usize,
+) {
+    for milliseconds in 0..24 {
+        let (store, model) = (Memory::new(), M::default());
+        let latencies = [7, milliseconds].map(Duration::from_millis);
+        let stores = latencies.map(|it| store.with_latency(it));
+        let collectors = [Collector::new(settings()), Collector::new(settings())];
+        let start = |at: usize| start(&collectors[at], Arc::new(stores[at].clone()), &model);
+        let mut sinks = [start(0), start(1)];
+        let [one, two] = &mut sinks;
+        let first = [of(0, "shop"), of(1, "pay")];
+        let second = [of(2, "shop"), of(3, "pay")];
+        let driven = tokio::join!(drive(one, &first), drive(two, &second));
+        assert_eq!(driven, (true, true));
+        sleep(5 * MINUTE).await;
+        compare(&model, &store, &format!("a latency of {milliseconds} ms"));
+        for sink in &sinks {
+            at_rest(sink).await;
+            assert_eq!(sink.status().unwrap().read().trouble, None);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_file_is_in_the_table_once_whatever_answers_are_lost() {
     for case in 0..64_usize {
@@ -222,13 +261,7 @@ async fn every_file_is_in_the_table_once_whatever_answers_are_lost() {
         let fates = (0..3).map(|digit| FATES[case / 4_usize.pow(digit) % 4]);
         // Before each of them, the first commit of the table.
         model.with(|state| state.script.extend([Fate::Fine].into_iter().chain(fates)));
-        let collectors = [Collector::new(settings()), Collector::new(settings())];
-        let mut sinks = collectors.each_ref().map(|it| start(it, Arc::new(store.clone()), &model));
-        for round in 0..4 {
-            let sink = &mut sinks[round as usize % 2];
-            assert!(drive(sink, &[of(round, ["shop", "pay"][round as usize / 2])]).await);
-        }
-        sleep(5 * MINUTE).await;
+        let sinks = write_in_turn(|it| start(it, Arc::new(store.clone()), &model)).await;
         assert_eq!(compare(&model, &store, &format!("case {case}")), 4);
         assert!(sinks.iter().all(|sink| sink.status().unwrap().read().trouble.is_none()));
     }

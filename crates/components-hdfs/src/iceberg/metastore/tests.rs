@@ -6,6 +6,7 @@ use std::time::Duration;
 use iceberg::TableError;
 use iceberg::request::{NewSnapshot, create};
 use iceberg::schema::{FileColumn, new_schema};
+use iceberg::versions::DELETES;
 use serde_json::json;
 use storage::memory::Memory;
 use tokio::time::{Instant, sleep};
@@ -380,5 +381,6 @@ fn versions_have_increasing_numbers_in_their_names() {
     assert_eq!(number("hdfs://nn/t/metadata/00041-a-b.metadata.json"), "00042-");
     assert_eq!(number("hdfs://nn/t/metadata/99999-a.metadata.json"), "100000");
     assert_eq!(number("hdfs://nn/t/metadata/v3.metadata.json"), "00000-");
-    assert!(matches!(compressed("x"), TableError::Unsupported { .. }));
+    let error = compressed("x");
+    assert!(matches!(error, CatalogError::Table(TableError::Unsupported { .. })));
 }

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use formats::format::Format;
@@ -22,7 +21,7 @@ use storage::memory::Memory;
 use storage::objects::Objects;
 use tokio::time::sleep;
 
-use super::{MINUTE, compare_table, files, of, settings, start_with};
+use super::{MINUTE, append_at_the_same_time, compare_table, files, of, settings, start_with};
 use crate::hdfs::HdfsSink;
 use crate::hdfs::append::{Reach, Target};
 use crate::hdfs::tests::harness::{Collector, at_rest, drive, visible};
@@ -134,24 +133,11 @@ async fn merges_of_manifests_and_deleted_versions_survive_a_fault_of_the_store()
 
 #[tokio::test(start_paused = true)]
 async fn collectors_append_to_one_table_at_the_same_time() {
-    for milliseconds in 0..24 {
-        let store = Memory::new();
-        let latencies = [7, milliseconds].map(Duration::from_millis);
-        let stores = latencies.map(|it| store.with_latency(it));
-        let collectors = [Collector::new(settings()), Collector::new(settings())];
-        let mut sinks = [0, 1].map(|at| start(&collectors[at], Arc::new(stores[at].clone())));
-        let [one, two] = &mut sinks;
-        let first = [of(0, "shop"), of(1, "pay")];
-        let second = [of(2, "shop"), of(3, "pay")];
-        let driven = tokio::join!(drive(one, &first), drive(two, &second));
-        assert_eq!(driven, (true, true));
-        sleep(5 * MINUTE).await;
-        compare(&store, &format!("a latency of {milliseconds} ms"));
-        for sink in &sinks {
-            at_rest(sink).await;
-            assert_eq!(sink.status().unwrap().read().trouble, None);
-        }
-    }
+    append_at_the_same_time(
+        |collector, store, ()| start(collector, store),
+        |(), store, case| compare(store, case),
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,6 @@
 //! Each committed file is in a table of a metastore once, whatever fails.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use iceberg::metadata::Table;
 use pipeline::Sink;
@@ -10,7 +9,9 @@ use storage::faults::{Fault, Faulty};
 use storage::memory::Memory;
 use tokio::time::sleep;
 
-use super::{MINUTE, compare_table, of, settings, start_with};
+use super::{
+    MINUTE, append_at_the_same_time, compare_table, of, settings, start_with, write_in_turn,
+};
 use crate::hdfs::HdfsSink;
 use crate::hdfs::append::Reach;
 use crate::hdfs::tests::harness::{Collector, at_rest, drive};
@@ -40,13 +41,7 @@ async fn every_file_is_in_the_table_once_whatever_answers_are_lost() {
             // Before each of them, the first commit of the table.
             state.script.extend([Fate::Fine].into_iter().chain(fates));
         });
-        let collectors = [Collector::new(settings()), Collector::new(settings())];
-        let mut sinks = collectors.each_ref().map(|it| start(it, Arc::new(store.clone()), &model));
-        for round in 0..4 {
-            let sink = &mut sinks[round as usize % 2];
-            assert!(drive(sink, &[of(round, ["shop", "pay"][round as usize / 2])]).await);
-        }
-        sleep(5 * MINUTE).await;
+        let sinks = write_in_turn(|it| start(it, Arc::new(store.clone()), &model)).await;
         assert_eq!(compare(&model, &store, &format!("case {case}")), 4);
         for sink in &sinks {
             assert_eq!(sink.status().unwrap().read().trouble, None, "case {case}");
@@ -85,25 +80,7 @@ async fn every_file_is_in_the_table_once_after_a_fault_at_any_call_of_the_store(
 
 #[tokio::test(start_paused = true)]
 async fn collectors_append_to_one_table_at_the_same_time() {
-    for milliseconds in 0..24 {
-        let (store, model) = (Memory::new(), Model::default());
-        let latencies = [7, milliseconds].map(Duration::from_millis);
-        let stores = latencies.map(|it| store.with_latency(it));
-        let collectors = [Collector::new(settings()), Collector::new(settings())];
-        let start = |at: usize| start(&collectors[at], Arc::new(stores[at].clone()), &model);
-        let mut sinks = [start(0), start(1)];
-        let [one, two] = &mut sinks;
-        let first = [of(0, "shop"), of(1, "pay")];
-        let second = [of(2, "shop"), of(3, "pay")];
-        let driven = tokio::join!(drive(one, &first), drive(two, &second));
-        assert_eq!(driven, (true, true));
-        sleep(5 * MINUTE).await;
-        compare(&model, &store, &format!("a latency of {milliseconds} ms"));
-        for sink in &sinks {
-            at_rest(sink).await;
-            assert_eq!(sink.status().unwrap().read().trouble, None);
-        }
-    }
+    append_at_the_same_time(start, compare).await;
 }
 
 #[tokio::test(start_paused = true)]
