@@ -38,7 +38,7 @@ pub struct Sample {
     pub delivered: Option<f32>,
     /// Events in the channels at the end.
     pub held: f32,
-    /// Age of the oldest event in the channels at the end, in seconds; `None` if there is none, or
+    /// Age of the oldest event in the channels at the end, in seconds; `None` if they are empty, or
     /// if the agent does not report it.
     pub oldest_seconds: Option<u32>,
     /// The worst finding.

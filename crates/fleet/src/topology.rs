@@ -1,4 +1,4 @@
-//! The ways of events between agents and stores, from the reports of the agents. Pure.
+//! Connections between agents and stores, from the reports of the agents. Pure.
 //!
 //! ```text
 //!   report of an edge:      sink collector ─► address, incarnation i, delivered events
@@ -13,7 +13,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,10 @@ pub(crate) struct Links {
 }
 
 impl Links {
+    fn is_empty(&self) -> bool {
+        self.sinks.is_empty() && self.receivers.is_empty()
+    }
+
     /// Applies a report.
     pub(crate) fn update(
         &mut self,
@@ -125,16 +129,16 @@ impl Links {
     }
 }
 
-/// The ways of all events.
+/// All connections.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Topology {
-    /// Agents with a way, addresses of unknown agents, and stores, by id.
+    /// Agents with a connection, addresses of unknown agents, and stores, by id.
     pub nodes: Vec<Node>,
-    /// The ways, by sender.
+    /// The connections, by sender.
     pub edges: Vec<Edge>,
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeKind {
@@ -151,7 +155,7 @@ pub enum NodeKind {
 pub struct Node {
     /// The uid of an agent; otherwise the kind, and the address.
     pub id: String,
-    /// What it is.
+    /// Its kind.
     pub kind: NodeKind,
     /// The name of the agent, or the address.
     pub name: String,
@@ -164,7 +168,7 @@ pub struct Node {
     pub connected: Option<u32>,
 }
 
-/// A way from an agent.
+/// A connection of a sink.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Edge {
     /// The uid of the agent.
@@ -198,7 +202,10 @@ fn by_incarnation(agents: &BTreeMap<String, Agent>) -> BTreeMap<u64, Option<&str
 
 /// Returns the node that is not an agent of the fleet.
 fn outside(uid: &str, agent: &Agent, it: &Destination) -> Node {
-    let kind = if it.kind == AGENT_KIND { NodeKind::Address } else { NodeKind::Store };
+    let (kind, place) = match it.kind == AGENT_KIND {
+        true => (NodeKind::Address, "address"),
+        false => (NodeKind::Store, "store"),
+    };
     let host = it.address.split_once("://").map_or(&*it.address, |(_, rest)| rest);
     // Directories, and addresses of the host itself, are different on each host.
     let is_local = it.address.starts_with("file:")
@@ -207,10 +214,6 @@ fn outside(uid: &str, agent: &Agent, it: &Destination) -> Node {
         (_, true) => it.kind.clone(),
         (NodeKind::Store, false) => format!("{} {}", it.kind, it.address),
         (_, false) => it.address.clone(),
-    };
-    let place = match kind {
-        NodeKind::Store => "store",
-        _ => "address",
     };
     let (id, name) = match is_local {
         true => (format!("{place} {named} {uid}"), format!("{named} on {}", agent.name)),
@@ -224,11 +227,7 @@ impl Topology {
     pub(crate) fn new(agents: &BTreeMap<String, Agent>, now_ms: u64) -> Self {
         let owners = by_incarnation(agents);
         let (mut edges, mut nodes) = (Vec::new(), BTreeMap::new());
-        let mut uids = BTreeSet::new();
         for (uid, agent) in agents {
-            if !agent.links.receivers.is_empty() || !agent.links.sinks.is_empty() {
-                uids.insert(uid.as_str());
-            }
             let is_silent = agent.is_silent(now_ms);
             for measured in &agent.links.sinks {
                 let it = &measured.last;
@@ -250,18 +249,17 @@ impl Topology {
                 });
             }
         }
-        let known = uids.into_iter().filter_map(|uid| {
-            let agent = agents.get(uid)?;
+        let known = agents.iter().filter(|(_, it)| !it.links.is_empty()).map(|(uid, agent)| {
             let receivers = &agent.links.receivers;
             let connected = receivers.iter().fold(0_u32, |sum, it| sum.saturating_add(it.senders));
-            Some(Node {
-                id: uid.to_owned(),
+            Node {
+                id: uid.clone(),
                 kind: NodeKind::Agent,
                 name: agent.name.clone(),
                 level: Some(agent.last().level),
                 silent: agent.is_silent(now_ms),
                 connected: (!receivers.is_empty()).then_some(connected),
-            })
+            }
         });
         Self { nodes: known.chain(nodes.into_values()).collect(), edges }
     }

@@ -97,7 +97,7 @@ pub struct AgentView {
     pub verdict: String,
     /// Events in its channels.
     pub backlog_events: u64,
-    /// Age of the oldest one, if there is one and the agent reports it.
+    /// Age of the oldest one, if the agent reports it.
     #[serde(default)]
     pub oldest_event_seconds: Option<u32>,
     /// Its last report.

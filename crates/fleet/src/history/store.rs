@@ -351,7 +351,7 @@ fn encoded(sample: &Sample) -> [u8; SAMPLE] {
     bytes
 }
 
-/// Returns the sample; `None` if there is none, or if its level is damaged.
+/// Returns the sample; `None` if the place is empty, or its level is damaged.
 fn decoded(bytes: &[u8]) -> Option<Sample> {
     let level = match bytes.first()? {
         1 => Level::Good,

@@ -1,4 +1,4 @@
-//! The ways of events as lists: each collector and each store with its senders. Pure.
+//! The topology as lists: each collector and each store with its senders. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,18 +7,18 @@ use super::{chart, escaped};
 use crate::gate::Level;
 use crate::topology::{Edge, Node, NodeKind, Topology};
 
-/// Maximum number of collectors and of stores, and of the ways of each.
+/// Maximum number of collectors and of stores, and of the connections of each.
 const GROUPS_MAX: usize = 100;
-const WAYS_MAX: usize = 50;
+const CONNECTIONS_MAX: usize = 50;
 
-/// The ways by their ends.
-pub(super) struct Ways<'a> {
+/// Connections by their ends.
+pub(super) struct Connections<'a> {
     nodes: BTreeMap<&'a str, &'a Node>,
     into: BTreeMap<&'a str, Vec<&'a Edge>>,
     out_of: BTreeMap<&'a str, Vec<&'a Edge>>,
 }
 
-impl<'a> Ways<'a> {
+impl<'a> Connections<'a> {
     pub(super) fn new(topology: &'a Topology) -> Self {
         let (mut into, mut out_of) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
         for edge in &topology.edges {
@@ -55,10 +55,10 @@ impl<'a> Ways<'a> {
         }
     }
 
-    /// The ways of a list, at most [`WAYS_MAX`] of them.
+    /// A list of connections, at most [`CONNECTIONS_MAX`] of them.
     fn list(&self, out: &mut String, edges: &[&Edge], end: fn(&Edge) -> &str) {
         out.push_str("<ul>");
-        for edge in edges.iter().take(WAYS_MAX) {
+        for edge in edges.iter().take(CONNECTIONS_MAX) {
             let _infallible = write!(
                 out,
                 "<li>{}: {}, sink {}</li>",
@@ -67,8 +67,8 @@ impl<'a> Ways<'a> {
                 escaped(&edge.sink)
             );
         }
-        if edges.len() > WAYS_MAX {
-            let _infallible = write!(out, "<li>and {} more</li>", edges.len() - WAYS_MAX);
+        if edges.len() > CONNECTIONS_MAX {
+            let _infallible = write!(out, "<li>and {} more</li>", edges.len() - CONNECTIONS_MAX);
         }
         out.push_str("</ul>");
     }
@@ -104,13 +104,13 @@ fn rate(events: Option<f32>) -> String {
 
 /// The collectors and stores of the fleet.
 pub(super) fn overview(out: &mut String, topology: &Topology) {
-    let ways = Ways::new(topology);
+    let connections = Connections::new(topology);
     out.push_str("<h2>Topology</h2>\n");
     if topology.edges.is_empty() {
         out.push_str("<p>No agent reports its sinks.</p>\n");
         return;
     }
-    let is_hub = |it: &Node| it.connected.is_some() || !ways.incoming(&it.id).is_empty();
+    let is_hub = |it: &Node| it.connected.is_some() || !connections.incoming(&it.id).is_empty();
     for (title, is_store) in [("Collectors", false), ("Stores", true)] {
         let nodes = topology.nodes.iter();
         let nodes = nodes.filter(|it| (it.kind == NodeKind::Store) == is_store && is_hub(it));
@@ -120,7 +120,7 @@ pub(super) fn overview(out: &mut String, topology: &Topology) {
         }
         nodes.sort_by_key(|it| (&it.name, &it.id));
         let _infallible = writeln!(out, "<h3>{title}</h3>\n<ul>");
-        nodes.iter().take(GROUPS_MAX).for_each(|node| ways.group(out, node));
+        nodes.iter().take(GROUPS_MAX).for_each(|node| connections.group(out, node));
         if nodes.len() > GROUPS_MAX {
             let _infallible = writeln!(out, "<li>and {} more</li>", nodes.len() - GROUPS_MAX);
         }
@@ -129,18 +129,18 @@ pub(super) fn overview(out: &mut String, topology: &Topology) {
     out.push_str("<p><a href=\"/topology\">The same as JSON</a></p>\n");
 }
 
-/// The ways of one agent.
+/// The connections of one agent.
 pub(super) fn of_agent(out: &mut String, topology: &Topology, uid: &str) {
-    let ways = Ways::new(topology);
+    let connections = Connections::new(topology);
     type End = fn(&Edge) -> &str;
     let lists: [(&str, &[&Edge], End); 2] = [
-        ("Sends to", ways.outgoing(uid), |it| &it.to),
-        ("Receives from", ways.incoming(uid), |it| &it.from),
+        ("Sends to", connections.outgoing(uid), |it| &it.to),
+        ("Receives from", connections.incoming(uid), |it| &it.from),
     ];
     for (title, edges, end) in lists {
         if !edges.is_empty() {
             let _infallible = writeln!(out, "<h2>{title}</h2>");
-            ways.list(out, edges, end);
+            connections.list(out, edges, end);
         }
     }
 }

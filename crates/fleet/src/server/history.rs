@@ -1,4 +1,4 @@
-//! What operators see of agents: their history, which is stored here, and their ways of events.
+//! Pages and JSON of the history and of the topology.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -8,6 +8,7 @@ use support::causes::chain;
 use tracing::warn;
 
 use super::Server;
+use super::operators::parameters;
 use crate::answers::{Answer, json, plain, typed};
 use crate::history::{FLEET, HistoryView, STEP_MS, Samples, Store, Track};
 use crate::page::{self, Tracks};
@@ -46,8 +47,7 @@ impl History {
 
 impl Server {
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
-        // After an error and after a panic the file is opened again, or the next call replaces
-        // what it has stored.
+        // After an error or a panic, the next call opens the file again or replaces its samples.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -123,8 +123,7 @@ impl Server {
 /// Reads `agent=NAME`.
 fn named(query: &str) -> Result<Option<String>, String> {
     let mut named = None;
-    for pair in query.split('&').filter(|it| !it.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    for (key, value) in parameters(query) {
         if key != "agent" {
             return Err(format!("unknown parameter `{key}`"));
         }

@@ -112,11 +112,16 @@ impl Server {
     }
 }
 
+/// Returns the parameters of a query, still encoded.
+pub(super) fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter(|it| !it.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
 /// Reads `soak` and `apply`, in seconds, and `losses`, in percent.
 fn policy(query: &str) -> Result<Policy, String> {
     let mut policy = Policy::default();
-    for pair in query.split('&').filter(|it| !it.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    for (key, value) in parameters(query) {
         let number: Option<f64> = value.parse().ok().filter(|it| (0.0..=86_400.0).contains(it));
         let number = number.ok_or_else(|| format!("`{key}` must be a number up to 86400"))?;
         match key {
@@ -132,8 +137,7 @@ fn policy(query: &str) -> Result<Policy, String> {
 /// Reads `agent=NAME` or `label=NAME=VALUE`, and `revision`.
 fn pin(query: &str) -> Result<(Target, Option<u64>), String> {
     let (mut targets, mut revision) = (Vec::new(), None);
-    for pair in query.split('&').filter(|it| !it.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    for (key, value) in parameters(query) {
         let value = percent_decode_str(value).decode_utf8();
         let value = value.map_err(|_| format!("`{key}` must be UTF-8"))?;
         match key {
